@@ -1,0 +1,192 @@
+"""What the triage knows of language: examples and cues of each intent, the scopes, the domains. Data only."""
+
+from __future__ import annotations
+
+import re
+from re import Pattern
+
+EXAMPLES: dict[str, tuple[str, ...]] = {
+    "specification": (
+        "The export must produce a CSV file with one row per invoice and finish within ten seconds.",
+        "Write a specification for the new login page.",
+        "Users should be able to reset their password by e-mail.",
+        "What are the requirements and acceptance criteria for the search feature?",
+        "Define how the API should behave when the token is missing.",
+        "The system shall store every order for seven years.",
+    ),
+    "change_request": (
+        "Please change the payment terms from 30 to 14 days.",
+        "We want to replace the old mail server with a hosted one.",
+        "Rename the field customer to account in the report.",
+        "Can we switch the deployment from Friday to Monday?",
+        "Update the onboarding document and remove the second step.",
+        "Add a second approver to the purchasing process.",
+    ),
+    "diagnosis": (
+        "The server has been returning errors since last night. What is wrong?",
+        "Why is the page so slow after the update?",
+        "Users cannot log in; they get an error message.",
+        "The nightly job fails with a timeout.",
+        "The pump stops after ten minutes and shows code E4.",
+        "Something broke when we deployed; find the cause.",
+    ),
+    "verification": (
+        "Is it true that the backup ran successfully every night?",
+        "Check whether this calculation is correct.",
+        "Verify that the numbers in the report match the ledger.",
+        "Can you confirm that all tests passed on the release branch?",
+        "Did the migration really move all records?",
+        "Validate this claim against the evidence.",
+    ),
+    "risk_assessment": (
+        "What are the risks of moving our data to another region?",
+        "How dangerous is it to postpone the security patch?",
+        "What could go wrong if we depend on a single supplier?",
+        "Assess the likelihood and the impact of a data breach.",
+        "Which threats does the launch face?",
+        "Rate the risk of this investment.",
+    ),
+    "retrospective": (
+        "What did we learn from the outage in June?",
+        "Looking back at the project, what went well and what did not?",
+        "Write a post-mortem of yesterday's incident.",
+        "What should we do differently after this release?",
+        "Lessons learned from the failed migration.",
+        "Review how the last sprint went.",
+    ),
+    "planning": (
+        "Plan the rollout of the new system for the next quarter.",
+        "What are the next steps, who does them, and by when?",
+        "Make a schedule for the hiring of three engineers.",
+        "How should we organise the move to the new office?",
+        "Draft a roadmap with milestones until December.",
+        "Prepare an agenda and a timeline for the launch.",
+    ),
+    "knowledge_retrieval": (
+        "Who is responsible for the payroll system?",
+        "When does the contract with our supplier end?",
+        "What is the phone number of the help desk?",
+        "Where do we keep the signed agreements?",
+        "Which customers use the enterprise plan?",
+        "Tell me what we know about this company.",
+        "How many vacation days do employees have?",
+    ),
+    "compliance_check": (
+        "Does our data retention comply with the GDPR?",
+        "Which of our suppliers must be audited this year?",
+        "Are we allowed to store health data in this region?",
+        "Check this policy against ISO 27001.",
+        "Do we meet the legal requirements for record keeping?",
+        "Is this contract clause permitted by the regulation?",
+    ),
+    "knowledge_ingestion": (
+        "The office in Lyon closes at six on Fridays.",
+        "Remember that Maria leads the data team since May.",
+        "Acme moved its hosting to another region last week.",
+        "For your information: the new price list is valid from January.",
+        "Our support hours are from eight to five on working days.",
+        "The customer prefers to be contacted by phone.",
+        "Note that the certificate expires on 28 February.",
+    ),
+    "intent_clarification": (
+        "Can you help me with that thing?",
+        "I need something done about it.",
+        "Hello.",
+        "Do the usual, please.",
+        "It is about the other one.",
+        "What about this?",
+        "I am not sure what I need.",
+    ),
+}
+
+# A cue adds CUE to the similarity; what a text says outright outweighs what it resembles.
+CUE = 0.16
+CUES: dict[str, Pattern[str]] = {
+    name: re.compile(pattern, re.IGNORECASE)
+    for name, pattern in {
+        "specification": r"\b(?:specif(?:y|ication)|requirements?|acceptance criteria|shall|user stor(?:y|ies))\b",
+        "change_request": r"\b(?:change (?:request|the|our|my)|replace|rename|switch (?:from|to|the)|migrate|upgrade|"
+        r"remove the|add an?|please (?:change|update|add|remove))\b",
+        "diagnosis": r"\b(?:root cause|diagnos\w+|error|fails?|failing|crash\w*|broken|not working|cannot|can't|slow|outage|"
+        r"stack ?trace|exception|why (?:is|does|did|are|do))\b",
+        "verification": r"\b(?:verify|verification|confirm|validate|double[- ]check|is it true|correct\?|really)\b",
+        "risk_assessment": r"\b(?:risks?|risky|threats?|hazards?|likelihood|what (?:could|can) go wrong|dangers?|dangerous)\b",
+        "retrospective": r"\b(?:retrospective|post[- ]?mortem|lessons? learn\w*|looking back|what went (?:well|wrong)|"
+        r"did we learn)\b",
+        "planning": r"\b(?:plan|roadmap|schedule|timeline|milestones?|next steps|agenda|rollout)\b",
+        "knowledge_retrieval": r"(?:^|[.!?]\s+)(?:who|when|where|which|what is|what are|what do we know|how many|how much|"
+        r"tell me|find|look up|show me)\b",
+        "compliance_check": r"\b(?:compl(?:y|iance|iant)|gdpr|hipaa|iso ?\d{4,5}|sox|audit(?:ed|s)?|regulat\w+|allowed to|"
+        r"permitted|legally|policy)\b",
+        "knowledge_ingestion": r"\b(?:remember that|note that|for your information|fyi|please (?:note|remember|record)|"
+        r"keep in mind)\b",
+        "intent_clarification": r"^\W*(?:hi|hello|hey|help|test|thanks?|ok(?:ay)?)\W*$",
+    }.items()
+}
+
+UNCLEAR = 0.20
+"""Nothing resembles it this much: the intent has to be clarified."""
+TOLD = 0.08
+"""Added to `knowledge_ingestion` when every sentence tells and none asks."""
+
+SCOPE_CUES: tuple[tuple[str, Pattern[str]], ...] = (
+    (
+        "project",
+        re.compile(
+            r"\b(?:projects?|sprint|release|milestone|repositor(?:y|ies)|branch|feature|deploy\w*|migration|backlog)\b",
+            re.I,
+        ),
+    ),
+    (
+        "org",
+        re.compile(
+            r"\b(?:our|we|us|company|organi[sz]ation|department|teams?|employees?|staff|polic(?:y|ies)|board|everyone)\b",
+            re.I,
+        ),
+    ),
+)
+
+DOMAINS: dict[str, str] = {
+    "suppliers": "suppliers, vendors, procurement, purchasing and subcontractors",
+    "security": "information security, passwords, access, attacks, vulnerabilities and certificates",
+    "privacy": "personal data, privacy, consent and data protection",
+    "finance": "finance, invoices, payments, budgets, accounting and taxes",
+    "legal": "law, contracts, clauses, licences and liability",
+    "people": "employees, hiring, salaries, vacation and human resources",
+    "sales": "sales, offers, prices, deals and leads",
+    "marketing": "marketing, campaigns, brand and advertising",
+    "customers": "customers, complaints, support tickets and customer service",
+    "operations": "operations, processes, production and shifts",
+    "infrastructure": "servers, hosting, networks, databases, cloud regions and outages",
+    "software": "software, source code, bugs, features, releases and tests",
+    "data": "data sets, reports, analytics, statistics and data quality",
+    "product": "product design, requirements, users and usability",
+    "quality": "quality management, defects, inspections and standards",
+    "logistics": "logistics, transport, warehouses, deliveries and stock",
+    "facilities": "buildings, offices, rooms, machines and maintenance",
+    "health": "health, medicine, patients, hospitals and safety at work",
+    "education": "schools, courses, training, students and learning",
+    "energy": "energy, electricity, heating, climate and emissions",
+    "research": "research, science, experiments and studies",
+    "governance": "strategy, management, board decisions, audits and policies",
+    "communication": "meetings, e-mails, announcements and the press",
+    "food": "food, restaurants, recipes and agriculture",
+    "travel": "travel, hotels, flights and events",
+}
+KNOWN_DOMAIN = 0.18
+"""Similarity below which a text belongs to no domain: `general`."""
+
+# Words that never say what a text is about. Three letters and fewer are left out anyway.
+COMMON = frozenset(
+    """about above after again against also although always among another anybody anything around because been before
+    being below between both cannot could does doing done down during each either else even ever every everything from
+    further give gives given going have having help here hers herself himself into itself just keep kept know known last
+    later least less like made make makes many might mine more most much must myself need needs never next none nothing
+    often once only other ours ourselves over please really same says shall should show since some somebody something
+    soon still such take takes tell than that their theirs them then there these they thing things this those through
+    today together tomorrow under until upon used uses using very want wants well were what whatever when where whether
+    which while will with within without word work would write year years yesterday your yours please remember note
+    monday tuesday wednesday thursday friday saturday sunday january february march april june july august september
+    october november december first second third whole part parts good better best week weeks month months day days time
+    times people person somebody someone everyone nobody long short""".split()
+)

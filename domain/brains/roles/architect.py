@@ -1,0 +1,201 @@
+"""Architect: the structured answer, each part of it citing memory or the input."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from domain import memory
+from domain.brains import rules, triage
+from domain.brains.roles.role import Role
+from domain.brains.state import State
+from domain.inference import Deadline, Drivers, Passage, Point, Sentence, Task, Vector, sentences, tasks
+from domain.kernel.errors import Unprocessable
+
+OWN = 48
+"""Sentences of the input that are weighed; of a longer one its beginning, its questions and what lies nearest them."""
+READ = 4_000
+"""Sentences of the input that are looked at at all."""
+FROM_ENTRY = 2
+GUIDANCE = 0.5
+"""Baseline guidance is quoted only when it fits this well: it guides, it is not knowledge of the matter."""
+
+INSTRUCTIONS = (
+    "You are the architect of a chain of roles. Answer the question in a few plain sentences, then in sections with "
+    "short headings. Use only the passages. Prefer passages from memory (m1, m2, ...) over passages of the input (i1, i2, ...). "
+    "If the passages do not answer the question, say so. Put what would have to be known into open_questions."
+)
+
+
+def _think(state: State, drivers: Drivers, deadline: Deadline) -> dict[str, Any]:
+    text = state.text
+    if text is None:
+        raise Unprocessable("There is no text to answer.")
+    about = triage.focus(text)
+    heading = drivers.embedder.embed([about], deadline)[0]
+    own, offsets = _of_input(text, heading, drivers, deadline)
+    remembered, sources = _of_memory(state, heading, drivers, deadline)
+    points = _points(state.intent, drivers, deadline)
+    asked = [p.text for p in own if p.asks]
+    task = Task(
+        kind="answer",
+        instructions=INSTRUCTIONS,
+        question=" ".join(asked[:6]) or about,
+        passages=(*remembered, *own),
+        schema=tasks.ANSWER,
+        points=points,
+    )
+    model = drivers.language(state.plan.model)
+    completion = model.complete(task, deadline)
+    return _checked(tasks.answer(completion.data), task, offsets, sources) | {"usage": completion.usage.as_json()}
+
+
+def _checked(
+    answer: dict[str, Any], task: Task, offsets: dict[str, Sentence], sources: dict[str, dict[str, Any]]
+) -> dict[str, Any]:
+    """The answer with only such citations as exist, each with the words it points to."""
+    passages = {p.id: p for p in task.passages}
+
+    def marked(text: str, cites: Sequence[str]) -> str:
+        text = rules.MARK.sub(lambda match: match[0] if match[1] in passages else "", text).strip()
+        missing = [c for c in dict.fromkeys(cites) if c in passages and f"[{c}]" not in text]
+        return " ".join([text, *(f"[{c}]" for c in missing)])
+
+    sections = [
+        {"heading": each["heading"].strip()[:200] or "Answer", "text": marked(each["text"], each["cites"])}
+        for each in answer["sections"]
+        if each["text"].strip()
+    ]
+    opening = marked(answer["answer"], ())
+    marks = rules.cited([opening, *(each["text"] for each in sections)])
+    parts = [opening, *(each["text"] for each in sections)]
+    grounding = sum(1 for part in parts if rules.MARK.search(part)) / len(parts)
+    citations = [_citation(passages[mark], offsets, sources) for mark in marks]
+    return {
+        "answer": opening,
+        "sections": sections,
+        "citations": citations,
+        "open_questions": [question.strip() for question in answer["open_questions"] if question.strip()][:6],
+        "unsupported": [each["heading"] for each in sections if not rules.MARK.search(each["text"])],
+        "confidence": rules.architect_confidence(_evidence(task, citations, sources, grounding, answer)),
+    }
+
+
+def _citation(passage: Passage, offsets: dict[str, Sentence], sources: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    place, source = offsets.get(passage.id), sources.get(passage.id)
+    return {
+        "id": passage.id,
+        "kind": passage.kind,
+        "quote": passage.text[:4000],
+        "entry_id": source["id"] if source else None,
+        "start": place.start if place else None,
+        "end": place.end if place else None,
+        "score": round(min(1.0, max(0.0, passage.score)), 4),
+    }
+
+
+def _evidence(
+    task: Task,
+    citations: Sequence[dict[str, Any]],
+    sources: dict[str, dict[str, Any]],
+    grounding: float,
+    answer: dict[str, Any],
+) -> rules.Evidence:
+    own = [p for p in task.passages if p.kind == "input"]
+    remembered = [each for each in citations if each["kind"] == "memory"]
+    trusts = [float(sources[each["id"]]["confidence"]) for each in remembered]
+    return rules.Evidence(
+        asks=any(p.asks for p in own),
+        tells=any(not p.asks for p in own),
+        best=max((each["score"] for each in remembered), default=0.0),
+        trust=sum(trusts) / len(trusts) if trusts else 0.0,
+        sources=len({each["entry_id"] for each in remembered}),
+        grounding=grounding,
+        open_points=len(answer["open_questions"]),
+    )
+
+
+def _of_input(
+    text: str, heading: Vector, drivers: Drivers, deadline: Deadline
+) -> tuple[list[Passage], dict[str, Sentence]]:
+    found = sentences(text, READ)
+    chosen = _weighed(found)
+    vectors = drivers.embedder.embed([s.text for s in chosen], deadline)
+    passages = [
+        Passage(f"i{n}", "input", s.text, float(v @ heading), vector=v, asks=s.asks)
+        for n, (s, v) in enumerate(zip(chosen, vectors, strict=True), start=1)
+    ]
+    return passages, {p.id: s for p, s in zip(passages, chosen, strict=True)}
+
+
+def _weighed(found: list[Sentence]) -> list[Sentence]:
+    if len(found) <= OWN:
+        return found
+    keep = dict.fromkeys(range(OWN // 2))
+    keep |= dict.fromkeys([n for n, s in enumerate(found) if s.asks][: OWN // 4])
+    words = {w for n in keep for w in found[n].text.lower().split() if len(w) > 4}
+    near = sorted(
+        (n for n in range(len(found)) if n not in keep),
+        key=lambda n: (-len(words & set(found[n].text.lower().split())), n),
+    )
+    keep |= dict.fromkeys(near[: OWN - len(keep)])
+    return [found[n] for n in sorted(keep)]
+
+
+def _of_memory(
+    state: State, heading: Vector, drivers: Drivers, deadline: Deadline
+) -> tuple[list[Passage], dict[str, dict[str, Any]]]:
+    """The best sentences of the recalled entries. A question that was once asked is no evidence."""
+    listener = state.said("listener")
+    entries = (
+        []
+        if listener is None
+        else [e for e in listener["entries"] if e["kind"] == "statement" or e["similarity"] >= GUIDANCE]
+    )
+    parts = [(entry, s) for entry in entries for s in sentences(entry["text"], 40) if not s.text.endswith("?")]
+    vectors = drivers.embedder.embed([s.text for _, s in parts], deadline)
+    taken: dict[str, int] = {}
+    ranked = sorted(
+        ((float(v @ heading), entry, s, v) for (entry, s), v in zip(parts, vectors, strict=True)),
+        key=lambda each: (-(0.8 * each[0] + 0.2 * each[1]["score"]), each[1]["id"], each[2].start),
+    )
+    passages: list[Passage] = []
+    sources: dict[str, dict[str, Any]] = {}
+    for similarity, entry, sentence, vector in ranked:
+        if taken.get(entry["id"], 0) >= FROM_ENTRY:
+            continue
+        taken[entry["id"]] = taken.get(entry["id"], 0) + 1
+        name = f"m{len(passages) + 1}"
+        sources[name] = entry
+        passages.append(
+            Passage(
+                name,
+                "memory",
+                sentence.text,
+                min(1.0, max(0.0, similarity)),
+                trust=float(entry["confidence"]),
+                vector=np.asarray(vector),
+                age_days=float(entry["age_days"]),
+                contested=bool(entry["contested"]),
+            )
+        )
+    return passages, sources
+
+
+def _points(intent: str, drivers: Drivers, deadline: Deadline) -> tuple[Point, ...]:
+    wanted = [each for each in memory.BASELINE if each.intent == intent]
+    vectors = drivers.embedder.embed([f"{each.point}. {each.question}" for each in wanted], deadline)
+    return tuple(Point(each.point, each.question, v) for each, v in zip(wanted, vectors, strict=True))
+
+
+ROLE = Role(
+    name="architect",
+    purpose="Drafts the structured answer, with citations of what was recalled and of the input.",
+    runs_on="model",
+    failure="There is no answer; what the other roles found is kept.",
+    think=_think,
+    instructions=INSTRUCTIONS,
+    output=tasks.ANSWER,
+)

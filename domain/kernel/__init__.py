@@ -1,0 +1,1 @@
+"""What every context stands on: context, errors, ids, clock, pages, database, outbox, crypto."""

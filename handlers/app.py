@@ -1,0 +1,158 @@
+"""The platform as the edge sees it: callers, transactions, idempotency, over the domain."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from domain import identity
+from domain.kernel import idempotency
+from domain.kernel.context import Actor, AnonymousActor, ApiKeyActor
+from domain.kernel.db import Database
+from domain.kernel.errors import DomainError, Forbidden, Unauthenticated
+from domain.kernel.pages import CursorPage, OffsetPage
+from handlers.thalium import wire as thalium
+from thalweg.edge.application import Caller, Credential, Facts, StoredReply, Stream
+
+if TYPE_CHECKING:
+    from thalweg.config import Settings
+
+REMEMBER_SECONDS = 30.0
+"""How long an API process may believe a verified credential. A revocation is heard of at once all the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """A caller with an account: what the edge needs of it, and the actor that verbs see."""
+
+    key: str
+    user_key: str
+    actor: Actor
+    organisation_id: UUID | None
+    permissions: frozenset[str]
+    rate_override: int | None = None
+
+
+class Platform:
+    """Implements `thalweg.edge.application.Application`."""
+
+    errors: tuple[type[Exception], ...] = (DomainError,)
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        assert settings.database_url is not None
+        self.database = Database(
+            settings.database_url.reveal(),
+            pool_size=settings.database_pool,
+            max_overflow=settings.database_overflow,
+            application_name="thalweg-api",
+        )
+        self.idempotency = Records()
+        self._stopping = threading.Event()
+
+    def start(self, forget: Callable[[str | None], None]) -> None:
+        def heard(key_id: UUID | None) -> None:
+            forget(None if key_id is None else f"key:{key_id}")
+
+        threading.Thread(
+            target=identity.listen_for_revocations,
+            args=(self.database, heard, self._stopping),
+            name="revocations",
+            daemon=True,
+        ).start()
+
+    def close(self) -> None:
+        self._stopping.set()
+        self.database.dispose()
+
+    # --- callers ----------------------------------------------------------------------------------
+
+    def anonymous(self, facts: Facts) -> Caller:
+        address = facts.address or "unknown"
+        return Signed(f"address:{address}", f"address:{address}", AnonymousActor(facts.address), None, frozenset())
+
+    def authenticate(self, credential: Credential, facts: Facts) -> tuple[Caller, float]:
+        verify = _VERIFIERS.get((facts.surface, credential.scheme))
+        if verify is None:
+            raise Unauthenticated("This kind of credential is not taken here.")
+        return verify(self.database, credential)
+
+    def entitled(self, caller: Caller, plan: str, facts: Facts) -> None:
+        raise Forbidden("This operation needs a plan that is not on offer yet.")
+
+    # --- transactions -------------------------------------------------------------------------------
+
+    def transaction(self, caller: Caller, facts: Facts) -> AbstractContextManager[Any]:
+        assert isinstance(caller, Signed)
+        return self.database.context(
+            caller.actor,
+            caller.organisation_id,
+            caller.permissions,
+            request_id=facts.request_id,
+            address=facts.address,
+            user_agent=facts.user_agent,
+            surface=facts.surface,
+        )
+
+    def page(self, style: str, limit: int, offset: int, cursor: str | None) -> CursorPage | OffsetPage:
+        return CursorPage(limit, cursor) if style == "cursor" else OffsetPage(limit, offset)
+
+    def reopen(self, stream: Mapping[str, Any]) -> Stream:
+        return _STREAMS[stream["kind"]](stream)
+
+
+class Records:
+    """`Idempotency-Key` records, between the edge's shapes and the kernel's."""
+
+    def begin(self, ctx: Any, operation: str, key: str, fingerprint: bytes) -> StoredReply | None:
+        stored = idempotency.begin(ctx, operation, key, fingerprint)
+        if stored is None:
+            return None
+        return StoredReply(stored.status, stored.headers, stored.body, stored.stream)
+
+    def record(self, ctx: Any, operation: str, key: str, fingerprint: bytes, reply: StoredReply) -> None:
+        idempotency.record(
+            ctx,
+            operation,
+            key,
+            fingerprint,
+            idempotency.StoredReply(reply.status, reply.headers, reply.body, reply.stream),
+        )
+
+
+def _api_key(kind: str) -> Callable[[Database, Credential], tuple[Caller, float]]:
+    def verify(database: Database, credential: Credential) -> tuple[Caller, float]:
+        known = identity.verify_api_key(database, credential.value, kind)
+        actor = ApiKeyActor(known.key_id, known.user_id)
+        caller = Signed(
+            key=f"key:{known.key_id}",
+            user_key=f"user:{known.user_id}" if known.user_id else f"key:{known.key_id}",
+            actor=actor,
+            organisation_id=known.organisation_id,
+            permissions=known.permissions,
+            rate_override=known.requests_per_minute,
+        )
+        return caller, min(REMEMBER_SECONDS, known.seconds_left)
+
+    return verify
+
+
+_VERIFIERS: dict[tuple[str, str], Callable[[Database, Credential], tuple[Caller, float]]] = {
+    ("thalium", "apiKey"): _api_key("thalium"),
+}
+"""(surface, security scheme) to what verifies it."""
+
+
+_STREAMS: dict[str, Callable[[Mapping[str, Any]], Stream]] = {
+    "invocation": lambda kept: thalium.stream(UUID(kept["id"])),
+}
+"""What an idempotency record keeps of a stream, to the stream."""
+
+
+def platform(settings: Settings) -> Platform:
+    """The platform behind the edge, on the database that `settings` name."""
+    return Platform(settings)

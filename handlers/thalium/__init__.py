@@ -1,0 +1,1 @@
+"""Thalium: a brain of roles over memory rings."""

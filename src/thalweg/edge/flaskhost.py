@@ -1,0 +1,165 @@
+"""Flask as the host: every operation is a view of a real Flask application, called in a real request context.
+
+The edge has routed and checked the request already, so the rule is preset and what a view returns goes back as it is.
+Everything outside the contracts (the portal, metrics) takes Flask's ordinary way.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, cast
+
+import flask
+from flask.sessions import NullSession, SessionInterface
+from werkzeug.routing import Rule
+
+from thalweg.edge.guard import RawHeaders
+from thalweg.edge.pool import Pool
+
+PRESET = "thalweg.preset"
+CALL = "thalweg.call"
+
+
+class _NoSessions(SessionInterface):
+    def open_session(self, app: flask.Flask, request: flask.Request) -> NullSession:
+        return NullSession()
+
+    def save_session(self, app: flask.Flask, session: Any, response: flask.Response) -> None:
+        return None
+
+
+class HostFlask(flask.Flask):
+    """Takes the edge's word for the URL rule."""
+
+    session_interface = _NoSessions()
+
+    def create_url_adapter(self, request: flask.Request | None) -> Any:
+        if request is not None and (preset := request.environ.get(PRESET)) is not None:
+            request.url_rule, request.view_args = preset
+            return None
+        return super().create_url_adapter(request)
+
+
+class FlaskHost:
+    """The ASGI side of a Flask application. `operation` runs a view; calling the host serves a page."""
+
+    def __init__(self, app: HostFlask, pool: Pool) -> None:
+        self.app = app
+        self.pool = pool
+        self._rules: dict[str, Rule] = {}
+
+    def add_operation(self, endpoint: str, rule: str, method: str, view: Callable[[], Any]) -> Rule:
+        """Register an operation; its view is called without arguments (they travel in the environ)."""
+        self.app.add_url_rule(rule, endpoint, view, methods=[method], provide_automatic_options=False)
+        return next(r for r in self.app.url_map.iter_rules(endpoint) if method in (r.methods or ()))
+
+    def operation(self, environ: dict[str, Any]) -> Any:
+        """Call the preset view within its request context. Blocks: call it in a thread."""
+        context = self.app.request_context(environ)
+        error: BaseException | None = None
+        try:
+            context.push()
+            early = self.app.preprocess_request()
+            return early if early is not None else self.app.dispatch_request()
+        except BaseException as caught:
+            error = caught
+            raise
+        finally:
+            context.pop(error)
+
+    async def __call__(self, scope: Mapping[str, Any], receive: Any, send: Any, extra: RawHeaders = ()) -> int:  # type: ignore[assignment]
+        """Serve a page; answers the status it had."""
+        body = await _read(receive, limit=1 << 20)
+        if body is None:
+            await send({"type": "http.response.start", "status": 413, "headers": [(b"content-length", b"0"), *extra]})
+            await send({"type": "http.response.body", "body": b""})
+            return 413
+        status, headers, data, close = await self.pool.run(self._page, environ_of(scope, body))
+        await send({"type": "http.response.start", "status": status, "headers": [*headers, *extra]})
+        if isinstance(data, bytes):
+            await send({"type": "http.response.body", "body": data})
+            return status
+        pieces = iter(data)
+        try:
+            while (piece := await self.pool.run(next, pieces, None)) is not None:
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+        finally:
+            await self.pool.run(close)
+        return status
+
+    def _page(self, environ: dict[str, Any]) -> tuple[int, RawHeaders, bytes | Iterable[bytes], Callable[[], Any]]:
+        started: list[Any] = []
+
+        def start_response(
+            status: str, headers: list[tuple[str, str]], exc_info: Any = None
+        ) -> Callable[[bytes], None]:
+            started[:] = [int(status[:3]), headers]
+            return lambda _: None
+
+        result = self.app.wsgi_app(environ, cast(Any, start_response))
+        headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in started[1]]
+        close = getattr(result, "close", lambda: None)
+        if isinstance(result, (list, tuple)) or not getattr(result, "is_streamed", False):
+            try:
+                return started[0], headers, b"".join(result), close
+            finally:
+                close()
+        return started[0], headers, result, close
+
+
+async def _read(receive: Any, limit: int) -> bytes | None:
+    parts, total = [], 0
+    while True:
+        message = await receive()
+        parts.append(message.get("body", b""))
+        total += len(parts[-1])
+        if total > limit:
+            return None
+        if not message.get("more_body"):
+            return b"".join(parts)
+
+
+_NAMES: dict[bytes, str] = {}
+
+
+def environ_of(scope: Mapping[str, Any], body: bytes = b"") -> dict[str, Any]:
+    """The WSGI environ (PEP 3333) of an ASGI scope."""
+    server = scope.get("server") or ("localhost", 80)
+    root = scope.get("root_path", "")
+    path = scope["path"]
+    if root and path.startswith(root):
+        path = path[len(root) :]
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": scope["method"],
+        "SCRIPT_NAME": root,
+        "PATH_INFO": path if path.isascii() else path.encode("utf-8", "surrogateescape").decode("latin-1"),
+        "QUERY_STRING": scope["query_string"].decode("latin-1"),
+        "SERVER_PROTOCOL": "HTTP/" + scope["http_version"],
+        "SERVER_NAME": server[0],
+        "SERVER_PORT": str(server[1] or 0),
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": scope.get("scheme", "http"),
+        "wsgi.input": io.BytesIO(body),
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": True,
+        "wsgi.run_once": False,
+    }
+    client = scope.get("client")
+    if client:
+        environ["REMOTE_ADDR"] = client[0]
+        environ["REMOTE_PORT"] = str(client[1])
+    for raw, value in scope["headers"]:
+        name = _NAMES.get(raw)
+        if name is None:
+            name = raw.decode("latin-1").upper().replace("-", "_")
+            if name not in ("CONTENT_LENGTH", "CONTENT_TYPE"):
+                name = "HTTP_" + name
+            if len(_NAMES) < 512:  # a caller may send any names: remember the usual ones only
+                _NAMES[raw] = name
+        text = value.decode("latin-1")
+        environ[name] = f"{environ[name]},{text}" if name in environ else text
+    return environ

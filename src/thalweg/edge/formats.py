@@ -1,0 +1,158 @@
+"""What `format` and `pattern` mean at the edge, as JSON Schema that jsonschema-rs can run without calling Python.
+
+`fragment(name)` is the check behind a format, `describe(name)` its wording; an unknown format is an annotation only.
+`ecma_pattern(pattern)` rewrites the few constructs that the Rust engines read differently from ECMA-262 (unicode mode).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jsonschema_rs
+
+INT32 = (-(2**31), 2**31 - 1)
+INT64 = (-(2**63), 2**63 - 1)
+
+UUID_PATTERN = "^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"
+BASE64_PATTERN = "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
+# RFC 3339 allows these; no Python datetime and no timestamptz can hold them: the year 0, a leap second, and the first
+# and last day of the calendar moved out of it by an offset.
+_NO_INSTANT = "^(?:0000|[0-9-]{10}.[0-9:]{6}60|0001-01-01.*\\+|9999-12-31.*-[0-9]{2}:[0-9]{2}$)"
+
+_FRAGMENTS: Mapping[str, Mapping[str, Any]] = {
+    "uuid": {"pattern": UUID_PATTERN},
+    "byte": {"pattern": BASE64_PATTERN},
+    "date": {"format": "date", "not": {"type": "string", "pattern": "^0000"}},
+    "date-time": {"format": "date-time", "not": {"type": "string", "pattern": _NO_INSTANT}},
+    "time": {"format": "time"},
+    "email": {"format": "email"},
+    "hostname": {"format": "hostname"},
+    "ipv4": {"format": "ipv4"},
+    "ipv6": {"format": "ipv6"},
+    "uri": {"format": "uri"},
+    "uri-reference": {"format": "uri-reference"},
+    "duration": {"format": "duration"},
+    "json-pointer": {"format": "json-pointer"},
+    "regex": {"format": "regex"},
+}
+_RANGES = {"int32": INT32, "int64": INT64}
+
+_WORDS = {
+    "uuid": "must be a UUID",
+    "byte": "must be Base64 text",
+    "date": "must be a date (YYYY-MM-DD)",
+    "date-time": "must be a date and time with a UTC offset (RFC 3339), e.g. 2030-01-31T12:00:00Z",
+    "time": "must be a time with a UTC offset (RFC 3339)",
+    "email": "must be an e-mail address",
+    "hostname": "must be a host name",
+    "ipv4": "must be an IPv4 address",
+    "ipv6": "must be an IPv6 address",
+    "uri": "must be an absolute URI",
+    "uri-reference": "must be a URI or a relative reference",
+    "duration": "must be an ISO 8601 duration",
+    "json-pointer": "must be a JSON Pointer",
+    "regex": "must be a regular expression",
+    "int32": "must fit into 32 bits",
+    "int64": "must fit into 64 bits",
+}
+
+EMAIL_OPTIONS = jsonschema_rs.EmailOptions(allow_display_text=False, allow_domain_literal=False)
+# A contract's pattern is trusted, the text it runs on is not: 100,000 steps take about a millisecond.
+PATTERN_OPTIONS = jsonschema_rs.FancyRegexOptions(backtrack_limit=100_000)
+
+
+def fragment(name: str, type_: str | None) -> Mapping[str, Any] | None:
+    """JSON Schema (Draft 4) that holds when a value of the format's own type conforms; None for an annotation."""
+    if name in _RANGES:
+        low, high = _RANGES[name]
+        bounds = {"minimum": low, "maximum": high}
+        if type_ == "integer":
+            return bounds
+        # the format speaks of integers only: a fraction beside it is judged by `type`
+        return {"anyOf": [{"not": {"type": "integer"}}, bounds]} if type_ is None else None
+    return _FRAGMENTS.get(name)
+
+
+def describe(name: str) -> str:
+    return _WORDS.get(name, f"must have the format {name}")
+
+
+def _later_draft(name: str) -> Callable[[str], bool]:
+    check = jsonschema_rs.Draft201909Validator({"format": name}, validate_formats=True).is_valid
+    return lambda text: bool(check(text))
+
+
+# Draft 4 does not know these; the library does, under a later draft.
+CALLBACKS: dict[str, Callable[[str], bool]] = {
+    name: _later_draft(name) for name in ("uri-reference", "duration", "json-pointer", "regex")
+}
+
+# --- patterns ------------------------------------------------------------------------------------
+
+_WORD = "[0-9A-Za-z_]"
+_BOUNDARY = f"(?:(?<={_WORD})(?!{_WORD})|(?<!{_WORD})(?={_WORD}))"
+_NO_BOUNDARY = f"(?:(?<={_WORD})(?={_WORD})|(?<!{_WORD})(?!{_WORD}))"
+_DOT = "[^\\n\\r\\u2028\\u2029]"
+
+
+def ecma_pattern(pattern: str) -> str:
+    """The same language in the Rust dialect: `.` stops at every ECMA line end, `\\b` is ASCII, `\\<` is a character."""
+    out: list[str] = []
+    in_class = False
+    index, end = 0, len(pattern)
+    while index < end:
+        char = pattern[index]
+        if char == "\\" and index + 1 < end:
+            piece, index = _escape(pattern, index, in_class)
+            out.append(piece)
+            continue
+        if char == "[" and in_class:
+            char = "\\["
+        elif char == "[":
+            in_class = True
+            if pattern.startswith("[]", index):  # the empty class matches nothing, its complement everything
+                out.append("(?!)")
+                in_class, index = False, index + 2
+                continue
+            if pattern.startswith("[^]", index):
+                out.append("[\\s\\S]")
+                in_class, index = False, index + 3
+                continue
+        elif char == "]":
+            in_class = False
+        elif char == "." and not in_class:
+            char = _DOT
+        elif in_class and char in "&~":  # set operators there, characters here
+            char = "\\x26" if char == "&" else "\\x7E"
+        out.append(char)
+        index += 1
+    return "".join(out)
+
+
+def _escape(pattern: str, index: int, in_class: bool) -> tuple[str, int]:
+    char = pattern[index + 1]
+    after = index + 2
+    if char == "b":
+        return ("\\x08" if in_class else _BOUNDARY), after
+    if char == "B" and not in_class:
+        return _NO_BOUNDARY, after
+    if char in "<>":
+        return char, after
+    if char == "0" and not pattern[after : after + 1].isdigit():
+        return "\\x00", after
+    if char == "u" and (pair := _surrogate_pair(pattern, index)) is not None:
+        return f"\\u{{{pair:X}}}", index + 12
+    return pattern[index:after], after
+
+
+def _surrogate_pair(pattern: str, index: int) -> int | None:
+    if pattern[index + 6 : index + 8] != "\\u":
+        return None
+    try:
+        high, low = int(pattern[index + 2 : index + 6], 16), int(pattern[index + 8 : index + 12], 16)
+    except ValueError:
+        return None
+    if not (0xD800 <= high < 0xDC00 <= low < 0xE000):
+        return None
+    return 0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00)

@@ -1,0 +1,192 @@
+"""Schemas of a contract as compiled validators.
+
+`Compiler(bundle).compile(schema, direction)` answers a `Validator`: `is_valid` runs in a microsecond or so,
+`violations` explains. A schema is converted when it is compiled (so a wrong contract is found at start-up) and becomes
+a Rust validator at its first use, because most of an application's schemas are never met by one process.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from hashlib import sha256
+from itertools import islice
+from typing import Any
+
+import jsonschema_rs
+
+from thalweg.edge.dialect import ContractError, Dialect, Direction, Schema, resolve
+from thalweg.edge.explain import Path, explain, secret_name
+from thalweg.edge.formats import CALLBACKS, EMAIL_OPTIONS, PATTERN_OPTIONS
+from thalweg.edge.problem import Violation
+
+__all__ = ["Compiler", "ContractError", "Direction", "Validator"]
+
+# jsonschema-rs collects every error before it hands out the first: half a million of them take seconds.
+_EXPLAINED_NODES = 5_000
+_KEPT_ITEMS = 50
+
+
+class Validator:
+    """One schema in one direction. Shared between all places that use an equal schema; safe in threads."""
+
+    __slots__ = ("_document", "_lock", "_resolve", "_rust", "_schema", "is_valid")
+
+    is_valid: Callable[[Any], bool]
+    """Whether a JSON value (dict, list, str, int, float, bool, None) satisfies the schema.
+
+    Raises `ValueError` for what is no JSON value: another type, a key that is no string, a lone surrogate.
+    """
+
+    def __init__(self, document: dict[str, Any], schema: Schema, resolve_: Callable[[str], Schema]) -> None:
+        self._document = document
+        self._schema = schema
+        self._resolve = resolve_
+        self._lock = threading.Lock()
+        self._rust: Any = None
+        self.is_valid = self._first
+
+    def warm(self) -> None:
+        """Build the Rust validator now. Raises `ContractError` when the schema cannot be built (a bad pattern, say)."""
+        with self._lock:
+            if self._rust is not None:
+                return
+            try:
+                self._rust = jsonschema_rs.Draft4Validator(
+                    self._document,
+                    validate_formats=True,
+                    formats=CALLBACKS,
+                    email_options=EMAIL_OPTIONS,
+                    pattern_options=PATTERN_OPTIONS,
+                    offline=True,
+                )
+            except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:
+                reason = getattr(error, "message", None) or str(error)
+                raise ContractError(f"A schema cannot be compiled: {reason}") from error
+            self.is_valid = self._rust.is_valid
+
+    def _first(self, value: Any) -> bool:
+        self.warm()
+        return bool(self._rust.is_valid(value))
+
+    def violations(self, value: Any, where: str | Path = "body", limit: int = 20) -> tuple[Violation, ...]:
+        """Why `value` is not valid, at most `limit` reasons; empty when it is valid. `where` begins every path."""
+        self.warm()
+        prefix: Path = (where,) if isinstance(where, str) else where
+        try:
+            if self._rust.is_valid(value):
+                return ()
+            found = self._explained(value, prefix, limit)
+        except ValueError:  # not a JSON value at all
+            found = []
+        return tuple(found) or (Violation(prefix, "does not have the expected form", "schema"),)
+
+    def _explained(self, value: Any, prefix: Path, limit: int) -> list[Violation]:
+        if not _small(value, _EXPLAINED_NODES):
+            value = _head(value)
+        errors: Iterator[Any] = self._rust.iter_errors(value)
+        found = explain(errors, self._document, prefix, self._secret)
+        return list(islice(_distinct(found), limit))
+
+    def _secret(self, path: Path) -> bool:
+        return secret_name(path) or any(_is_secret(schema) for schema in self._at(path))
+
+    def _at(self, path: Path) -> list[Schema]:
+        """Every schema of the contract that speaks of the value at `path`."""
+        here = self._spread([self._schema])
+        for step in path:
+            below = []
+            for schema in here:
+                if isinstance(step, int):
+                    below.append(schema.get("items"))
+                else:
+                    below.append(schema.get("properties", {}).get(step, schema.get("additionalProperties")))
+            here = self._spread([schema for schema in below if isinstance(schema, Mapping)])
+        return here
+
+    def _spread(self, schemas: list[Schema]) -> list[Schema]:
+        seen: dict[int, Schema] = {}
+        while schemas:
+            schema = schemas.pop()
+            while isinstance(pointer := schema.get("$ref"), str):
+                schema = self._resolve(pointer)
+            if id(schema) not in seen:
+                seen[id(schema)] = schema
+                schemas.extend(member for keyword in ("allOf", "anyOf", "oneOf") for member in schema.get(keyword, ()))
+        return list(seen.values())
+
+
+class Compiler:
+    """Compiles the schemas of one bundle. Equal schemas share one validator, and a schema without readOnly or writeOnly
+    shares it between both directions."""
+
+    def __init__(self, bundle: Mapping[str, Any]) -> None:
+        self.bundle = bundle
+        self._dialects = {"request": Dialect(bundle, "request"), "response": Dialect(bundle, "response")}
+        self._validators: dict[bytes, Validator] = {}
+        self._references: dict[tuple[str, str], Validator] = {}
+        self._lock = threading.Lock()
+
+    def compile(self, schema: Schema, direction: Direction) -> Validator:
+        """The validator of a schema object, or of `{"$ref": "#/..."}`. Raises `ContractError`."""
+        with self._lock:
+            pointer = schema.get("$ref")
+            known = self._references.get((pointer, direction)) if isinstance(pointer, str) else None
+            if known is not None:
+                return known
+            document = self._dialects[direction].document(schema)
+            validator = self._validators.setdefault(
+                _fingerprint(document), Validator(document, schema, lambda pointer: resolve(self.bundle, pointer))
+            )
+            if isinstance(pointer, str):
+                self._references[(pointer, direction)] = validator
+            return validator
+
+    def validators(self) -> tuple[Validator, ...]:
+        """All that were compiled so far, each once: for warming up and for checks of a contract."""
+        return tuple(self._validators.values())
+
+
+def _fingerprint(document: Mapping[str, Any]) -> bytes:
+    return sha256(json.dumps(document).encode()).digest()  # not orjson: a bound may need more than 64 bits
+
+
+def _is_secret(schema: Schema) -> bool:
+    return schema.get("writeOnly") is True or schema.get("format") == "password"
+
+
+def _distinct(found: Iterator[Violation]) -> Iterator[Violation]:
+    seen: set[tuple[Path, str]] = set()
+    for violation in found:
+        key = (violation.path, violation.message)
+        if key not in seen:
+            seen.add(key)
+            yield violation
+
+
+def _small(value: Any, budget: int) -> bool:
+    """Whether the value has fewer than `budget` nodes; stops counting there."""
+    waiting = [value]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, dict):
+            budget -= len(node)
+            if budget > 0:
+                waiting.extend(node.values())
+        elif isinstance(node, list):
+            budget -= len(node)
+            if budget > 0:
+                waiting.extend(node)
+        if budget <= 0:
+            return False
+    return True
+
+
+def _head(value: Any) -> Any:
+    """The value with every long list cut: what is wrong there is wrong in the whole."""
+    if isinstance(value, list):
+        return [_head(item) for item in value[:_KEPT_ITEMS]]
+    if isinstance(value, dict):
+        return {key: _head(item) for key, item in value.items()}
+    return value

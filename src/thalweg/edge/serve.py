@@ -1,0 +1,190 @@
+"""Puts an API process together: contracts, application, edge, Flask, and what they lean on."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import importlib
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+from connexion import ConnexionMiddleware
+from connexion.middleware.main import API
+from connexion.resolver import Resolver
+from pydantic import BaseModel
+
+from thalweg.config import Settings, load
+from thalweg.contract import project as projects
+from thalweg.edge.application import Application
+from thalweg.edge.flaskhost import FlaskHost, HostFlask
+from thalweg.edge.guard import Cors
+from thalweg.edge.limits import Limits
+from thalweg.edge.middleware import Edge, Services
+from thalweg.edge.observe import Observer
+from thalweg.edge.plan import Surface
+from thalweg.edge.pool import Pool
+from thalweg.edge.schema import Compiler
+from thalweg.edge.security import Authenticator
+from thalweg.edge.specification import BundledSpecification, HandlerResolver
+from thalweg.edge.sse import StreamOptions
+from thalweg.edge.tails import Tails
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A bundle, how it is served, and what finds its handlers."""
+
+    bundle: dict[str, Any]
+    surface: Surface
+    resolver: Resolver
+
+
+def assemble(services: Services, documents: Sequence[Document]) -> tuple[Edge, ConnexionMiddleware]:
+    """The edge in front of Flask, as a Connexion application that knows every document. Compiles all plans now."""
+    edge = Edge(services.host, services)
+    middleware = ConnexionMiddleware(services.host, import_name="thalweg", middlewares=[lambda app: edge])
+    for document in documents:
+        middleware.apis.append(
+            API(
+                BundledSpecification(document.bundle),
+                base_path=document.surface.base_path,
+                name=document.surface.key,
+                surface=document.surface,
+                resolver=document.resolver,
+            )
+        )
+    middleware.app, middleware.middleware_stack = middleware._build_middleware_stack()
+    return edge, middleware
+
+
+class ApiProcess:
+    """One API process as an ASGI application, with its parts in reach of tests and pages."""
+
+    def __init__(self, settings: Settings, project: projects.Project) -> None:
+        self.settings = settings
+        self.project = project
+        settings.need("database_url", "redis_url")
+        assert settings.redis_url is not None
+        redis_url = settings.redis_url.reveal()
+        module = importlib.import_module(project.application)
+        self.application: Application = module.platform(settings)
+        self.pool = Pool(settings.api_threads)
+        self.flask = HostFlask("thalweg.host")
+        self.flask.config.update(PROPAGATE_EXCEPTIONS=True, TRAP_HTTP_EXCEPTIONS=False)
+        self.host = FlaskHost(self.flask, self.pool)
+        self.observer = Observer(settings)
+        self.limits = Limits(redis_url, _limits(project.limits, settings.limits))
+        self.tails = Tails(
+            redis_url,
+            self.pool,
+            StreamOptions(heartbeat=settings.stream_heartbeat_seconds, life=settings.stream_life_seconds),
+        )
+        spool = settings.data_dir / "spool"
+        spool.mkdir(parents=True, exist_ok=True)
+        self.services = Services(
+            application=self.application,
+            pool=self.pool,
+            host=self.host,
+            authenticator=Authenticator(self.application, self.pool),
+            limits=self.limits,
+            streams=self.tails,
+            observer=self.observer,
+            cors=Cors(frozenset(settings.cors_origins)),
+            spool_dir=str(spool),
+            on_mismatch=settings.response_mismatch,
+        )
+        self.bundles: dict[str, dict[str, Any]] = {}
+        self.edge: Edge
+        self._asgi = self._assemble()
+
+    def _assemble(self) -> ConnexionMiddleware:
+        chosen = self.project.chosen(list(self.settings.surfaces) or None)
+        alone = len(chosen) == 1 and bool(self.settings.surfaces)
+        documents: list[Document] = []
+        for key in chosen:
+            bundle = orjson.loads((self.project.generated / key / "bundle.json").read_bytes())
+            self.bundles[key] = bundle
+            surface = Surface(
+                key=key,
+                base_path="" if alone else self.project.surfaces[key],
+                envelope=importlib.import_module(f"{self.project.handlers}.{key}.errors"),  # type: ignore[arg-type]
+                compiler=Compiler(bundle),
+                models=_models(self.project, key),
+            )
+            documents.append(Document(bundle, surface, HandlerResolver(self.project.handlers, key)))
+        self.edge, application = assemble(self.services, documents)
+        return application
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        elif scope["type"] == "http":
+            await self._asgi(scope, receive, send)
+
+    async def _lifespan(self, receive: Any, send: Any) -> None:
+        async with self.running():
+            await receive()
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[ApiProcess]:
+        """Everything up: connections, listeners; and down again in the right order."""
+        loop = asyncio.get_running_loop()
+
+        def forget(key: str | None) -> None:
+            loop.call_soon_threadsafe(self.services.authenticator.forget, key)
+
+        await self.tails.start()
+        await self.limits.start()
+        await self.pool.run(self.application.start, forget)
+        self.observer.watch(limits=self.limits, hub=self.tails.hub, pool=self.pool)
+        self.observer.start()
+        # What start-up has made stays: collecting it again and again is what the slowest requests wait for.
+        gc.collect()
+        gc.freeze()
+        try:
+            yield self
+        finally:
+            await self.tails.stop()
+            await self.limits.stop()
+            await self.pool.run(self.application.close)
+            await self.pool.run(self.observer.stop)
+            self.pool.close()
+            gc.unfreeze()
+
+
+def create(settings: Settings | None = None, root: Path | None = None) -> ApiProcess:
+    """The application that a server runs; `uvicorn --factory thalweg.edge.serve:create`."""
+    settings = settings or load()
+    project = projects.find(root)
+    if str(project.root) not in sys.path:
+        sys.path.insert(0, str(project.root))
+    return ApiProcess(settings, project)
+
+
+def _limits(declared: Mapping[str, Any], changed: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+    """The contract's limits with what the settings change of them."""
+    return {name: {**rule, **changed.get(name, {})} for name, rule in declared.items()}
+
+
+def _models(project: projects.Project, surface: str) -> Callable[[str], type[BaseModel] | None]:
+    """From an operation to its request model, as the manifest names it. The module is imported once it is asked for."""
+    manifest: Mapping[str, Any] = orjson.loads((project.generated / surface / "operations.json").read_bytes())
+    names = {entry["operation_id"]: (entry["request"] or {}).get("model") for entry in manifest["operations"]}
+
+    def find(operation_id: str) -> type[BaseModel] | None:
+        name = names[operation_id]
+        if name is None:
+            return None
+        module = importlib.import_module(f"{project.generated.name}.{surface}.requests")
+        model: type[BaseModel] = getattr(module, name)
+        return model
+
+    return find

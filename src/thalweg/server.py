@@ -1,0 +1,70 @@
+"""One API process: uvicorn around the platform's ASGI application, on a socket of its own or an inherited one.
+
+`serve(settings, root)` blocks until SIGTERM or SIGINT. Streams are told at once (`application.closing()`, where it has
+one); requests in progress get `shutdown_seconds`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from thalweg.settings import Settings
+
+__all__ = ["follow", "serve"]
+
+
+class _Server(uvicorn.Server):
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        closing = getattr(self.config.loaded_app, "closing", None)
+        for listener in sockets or []:  # first of all: whoever comes now is another process' guest
+            listener.close()
+        if closing is not None:
+            closing()
+        await super().shutdown(sockets)
+
+
+def serve(settings: Settings, root: Path, *, listener: socket.socket) -> int:
+    """Runs the application on `listener` (listening). 0 after a clean stop, 3 when it did not start."""
+    from thalweg.edge.serve import create
+
+    application: Any = create(settings, root)
+    proxies = ",".join(settings.trusted_proxies)
+    config = uvicorn.Config(
+        application,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,  # the edge writes one line a request, with what it knows
+        server_header=False,
+        proxy_headers=bool(proxies),
+        forwarded_allow_ips=proxies or None,
+        timeout_keep_alive=65,  # longer than the minute after which common proxies give up an idle connection
+        timeout_graceful_shutdown=settings.shutdown_seconds,
+    )
+    server = _Server(config)
+    server.run(sockets=[listener])
+    return 0 if server.started else 3
+
+
+def follow(parent: int) -> None:
+    """Where the kernel has no leash (macOS), a thread that ends this process when its supervisor has ended."""
+    if sys.platform == "linux":
+        return
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, name="leash", daemon=True).start()

@@ -1,0 +1,271 @@
+"""The settings of a platform, one documented field each. `thalweg.config.load` reads and checks them."""
+
+# ruff: noqa: RUF009 - the defaults are made once, by `setting`, on purpose
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from marshmallow import fields, validate
+
+from thalweg.config_fields import Choice, Folder, Limits, Link, Names, Number, Protected, Secret, Text, Truth
+
+__all__ = ["FIELDS", "Settings"]
+
+
+def setting(group: str, doc: str, field: fields.Field[Any], default: Any = None) -> Any:
+    """A dataclass field that knows its group in the documentation, what it is for, and what values it takes."""
+    metadata = {"group": group, "doc": doc, "field": field}
+    if isinstance(default, Mapping):
+        return dataclasses.field(default_factory=lambda: default, metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """Everything that can be set, validated. Immutable; `dataclasses.replace` makes a variant (for tests)."""
+
+    # --- the platform ---------------------------------------------------------------------------------------------
+    environment: str = setting(
+        "platform",
+        "What this installation is. `production` asks for every secret; `development` is what `thalweg up` sets.",
+        Choice("production", "development", "test"),
+        "production",
+    )
+    data_dir: Path = setting(
+        "platform",
+        "Folder for everything the platform keeps on its own disk: embedded servers, files, mail, logs. A relative "
+        "path is taken from the settings file's folder, or from the working directory when it comes from the "
+        "environment.",
+        Folder(),
+        Path(".data"),
+    )
+    secret_keys: tuple[Secret, ...] = setting(
+        "platform",
+        "Keys that encrypt stored secrets, each `<id>:<32 bytes in base64>`. The first encrypts, all decrypt, so a key "
+        "is rotated by putting a new one in front. `thalweg up` makes one in the data folder.",
+        Names(
+            item=Protected(
+                validate=validate.Regexp(r"\A[A-Za-z0-9_-]{1,32}:[A-Za-z0-9+/_-]{43}=?\Z"),
+                says="<id>:<32 bytes in base64>; make one with: openssl rand -base64 32",
+            )
+        ),
+        (),
+    )
+
+    # --- stores ---------------------------------------------------------------------------------------------------
+    database_url: Secret | None = setting(
+        "stores",
+        "The PostgreSQL database (16 or newer, with the extensions vector, ltree and pg_trgm). "
+        "`thalweg up` starts one when this is not set.",
+        Protected(
+            validate=validate.Regexp(r"\Apostgres(ql)?(\+psycopg)?://\S+\Z"),
+            says="postgresql://user:password@host/name",
+        ),
+    )
+    database_pool: int = setting(
+        "stores", "Connections that one process keeps open to the database.", Number(1, 500), 10
+    )
+    database_overflow: int = setting(
+        "stores", "Connections that one process may open beyond its pool for a burst.", Number(0, 500), 5
+    )
+    redis_url: Secret | None = setting(
+        "stores",
+        "Redis 7 or Valkey, for queues, streams and rate limits. `thalweg up` starts one when this is not set.",
+        Protected(validate=validate.Regexp(r"\A(rediss?|valkeys?|unix)://\S+\Z"), says="redis://:password@host:6379/0"),
+    )
+    blob_url: str | None = setting(
+        "stores",
+        "Where files are kept: `s3://bucket/prefix` (credentials as the AWS tools read them) or `file:///folder`. "
+        "Not set: the folder `files` in the data folder.",
+        Link("s3", "file"),
+    )
+
+    # --- serving --------------------------------------------------------------------------------------------------
+    host: str = setting(
+        "serving", "Address to listen on; 0.0.0.0 is every address of the machine.", Text(), "127.0.0.1"
+    )
+    port: int = setting("serving", "Port to listen on; 0 takes a free one.", Number(0, 65535), 8080)
+    public_url: str | None = setting(
+        "serving",
+        "How partners reach the platform, for links in mails and documents, such as `https://api.example.com`. "
+        "Not set: made from host and port.",
+        Link("http", "https"),
+    )
+    surfaces: tuple[str, ...] = setting("serving", "Surfaces to serve, by name. Not set: all of them.", Names(), ())
+    api_processes: int = setting("serving", "API processes that share the port.", Number(1, 256), 1)
+    api_threads: int = setting("serving", "Threads for handlers in each API process.", Number(1, 512), 16)
+    shutdown_seconds: int = setting(
+        "serving",
+        "How long requests and jobs in progress may take to end when a process is told to stop.",
+        Number(0, 3600),
+        20,
+    )
+    trusted_proxies: tuple[str, ...] = setting(
+        "serving",
+        "Addresses or networks (CIDR) of the proxies in front, whose X-Forwarded-For and X-Forwarded-Proto are "
+        "believed.",
+        Names(network=True),
+        (),
+    )
+    cors_origins: tuple[str, ...] = setting(
+        "serving",
+        "Origins whose pages may call the API from a browser, such as `https://app.example.com`; `*` is any.",
+        Names(
+            item=Text(
+                validate=validate.Regexp(r"\A(\*|https?://[^/\s]+)\Z"), says="* or https://host[:port], without a path"
+            )
+        ),
+        (),
+    )
+    limits: Mapping[str, Mapping[str, str]] = setting(
+        "serving",
+        "Rate limits that differ from pyproject.toml, by name: `thalium.invoke=120/minute`, several with commas. In "
+        'the file a table: `[limits]` with `"thalium.invoke" = "120/minute"`, or '
+        '`{ rate = "120/minute", per = "user" }`.',
+        Limits(),
+        MappingProxyType({}),
+    )
+    response_mismatch: str = setting(
+        "serving",
+        "What happens when a reply breaks its own contract: `raise` (tests), `error` (logged, counted, answered as "
+        "500) or `log` (logged, counted, sent).",
+        Choice("raise", "error", "log"),
+        "error",
+    )
+
+    # --- streams --------------------------------------------------------------------------------------------------
+    stream_heartbeat_seconds: float = setting(
+        "streams",
+        "Seconds of silence after which a stream sends a comment, to keep proxies from closing it.",
+        Number(0.1, 300, whole=False),
+        15.0,
+    )
+    stream_life_seconds: float = setting(
+        "streams",
+        "Longest life of one connection to a stream; the client reconnects with Last-Event-ID.",
+        Number(1, 86400, whole=False),
+        900.0,
+    )
+    stream_keep_seconds: int = setting(
+        "streams",
+        "How long events can be resumed after the last one. Results stay in the database.",
+        Number(10, 604800),
+        3600,
+    )
+    stream_length: int = setting("streams", "Events that one stream keeps at most.", Number(10, 1_000_000), 10_000)
+    stream_connections: int = setting(
+        "streams",
+        "Open streams that one API process accepts; more are answered with 503.",
+        Number(1, 1_000_000),
+        10_000,
+    )
+
+    # --- jobs -----------------------------------------------------------------------------------------------------
+    worker_processes: int = setting(
+        "jobs", "Worker processes that `thalweg up` starts for each queue.", Number(1, 64), 1
+    )
+    queues: tuple[str, ...] = setting(
+        "jobs",
+        "Queues that are worked on, one process each at least.",
+        Names(),
+        ("interactive", "default", "untrusted"),
+    )
+
+    # --- models ---------------------------------------------------------------------------------------------------
+    model: str = setting(
+        "models",
+        "The language model: `extractive` (quotes and cites, no model), `demo` (a small local one that writes, often "
+        "wrongly), `openai:<name>` or `anthropic:<name>`.",
+        Text(
+            validate=validate.Regexp(r"\A(extractive|demo|(openai|anthropic):\S+)\Z"),
+            says="extractive, demo, openai:<name> or anthropic:<name>",
+        ),
+        "extractive",
+    )
+    vision_model: str | None = setting(
+        "models",
+        "The model that reads images, `openai:<name>` or `anthropic:<name>`. Not set: images are refused.",
+        Text(validate=validate.Regexp(r"\A(openai|anthropic):\S+\Z"), says="openai:<name> or anthropic:<name>"),
+    )
+    embeddings: str = setting(
+        "models",
+        "What places texts in vector space: `minilm` (local) or `openai:<name>`.",
+        Text(validate=validate.Regexp(r"\A(minilm|openai:\S+)\Z"), says="minilm or openai:<name>"),
+        "minilm",
+    )
+    speech: str = setting(
+        "models",
+        "What transcribes audio: `auto` (the extra `speech` when it is installed), `off`, `whisper` or "
+        "`openai:<name>`.",
+        Text(
+            validate=validate.Regexp(r"\A(auto|off|whisper|openai:\S+)\Z"), says="auto, off, whisper or openai:<name>"
+        ),
+        "auto",
+    )
+    openai_api_key: Secret | None = setting(
+        "models", "Key for OpenAI or a server that speaks its protocol.", Protected()
+    )
+    openai_base_url: str | None = setting(
+        "models", "Address of an OpenAI-compatible server, such as `http://127.0.0.1:8000/v1`.", Link("http", "https")
+    )
+    anthropic_api_key: Secret | None = setting("models", "Key for Anthropic.", Protected())
+    anthropic_base_url: str | None = setting(
+        "models", "Address of an Anthropic-compatible server.", Link("http", "https")
+    )
+
+    # --- the world outside ----------------------------------------------------------------------------------------
+    mail_url: Secret | None = setting(
+        "outside",
+        "The mail server: `smtp://user:password@host:587` (STARTTLS where offered) or `smtps://`. Not set: mails are "
+        "files in the data folder, to be read on the portal.",
+        Protected(validate=validate.Regexp(r"\Asmtps?://\S+\Z"), says="smtp://user:password@host:587 or smtps://..."),
+    )
+    mail_from: str = setting("outside", "Sender of the platform's mails.", Text(), "Thalweg <no-reply@localhost>")
+    outgoing_allow: tuple[str, ...] = setting(
+        "outside",
+        "Private addresses or networks (CIDR) that outgoing requests (crawls, webhooks, providers) may reach. All "
+        "other private, loopback and link-local addresses are refused.",
+        Names(network=True),
+        (),
+    )
+
+    # --- what is seen of it ---------------------------------------------------------------------------------------
+    log_level: str = setting(
+        "observation", "Least severity that is logged.", Choice("debug", "info", "warning", "error"), "info"
+    )
+    log_format: str = setting(
+        "observation", "`json` for machines, `console` for people.", Choice("json", "console"), "json"
+    )
+    metrics: bool = setting("observation", "Serve Prometheus metrics at /metrics.", Truth(), True)
+    metrics_basic_auth: Secret | None = setting(
+        "observation",
+        "`user:password` that /metrics asks for. Not set: it answers the loopback address alone.",
+        Protected(validate=validate.Regexp(r"\A[^:\s]+:\S+\Z"), says="user:password"),
+    )
+    otel_endpoint: str | None = setting(
+        "observation",
+        "OpenTelemetry collector (OTLP over HTTP) that traces are sent to. Not set: none.",
+        Link("http", "https"),
+    )
+
+    @property
+    def base_url(self) -> str:
+        """`public_url`, or what host and port amount to on this machine; without a slash at the end."""
+        if self.public_url:
+            return self.public_url.rstrip("/")
+        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host, self.host)  # noqa: S104 - compared, not bound
+        return f"http://{f'[{host}]' if ':' in host and not host.startswith('[') else host}:{self.port}"
+
+    def need(self, *names: str) -> None:
+        """Raises SettingsError that names each of these settings that has no value."""
+        from thalweg.config import need
+
+        need(self, *names)
+
+
+FIELDS: Mapping[str, dataclasses.Field[Any]] = MappingProxyType({f.name: f for f in dataclasses.fields(Settings)})

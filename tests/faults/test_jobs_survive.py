@@ -1,0 +1,212 @@
+"""Jobs survive `kill -9` of workers, schedulers, Valkey and Postgres at random points: none lost, none doubled.
+
+Real processes on real servers. `THALWEG_TEST_FAULT_JOBS` sets the number of jobs (default 300; 2000 for the full run),
+`THALWEG_TEST_FAULT_SEED` repeats a run.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from domain import migrations
+from domain.kernel.context import SystemActor
+from domain.kernel.db import Database
+from domain.kernel.errors import Unavailable
+from domain.kernel.outbox import enqueue
+from thalweg.embedded.postgres import Postgres
+from thalweg.embedded.valkey import Valkey
+
+pytestmark = pytest.mark.faults
+
+ROOT = Path(__file__).resolve().parents[2]
+PROGRAM = Path(__file__).with_name("jobs_under_fault.py")
+JOBS = int(os.environ.get("THALWEG_TEST_FAULT_JOBS", "300"))
+FAULTS = ["worker"] * 5 + ["scheduler"] * 3 + ["valkey", "valkey emptied", "postgres"]
+
+
+class House:
+    """Two workers and two schedulers, restarted when they die, on servers that can be killed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.postgres = Postgres(folder / "postgres")
+        self.valkey = Valkey(folder / "valkey")
+        self.folder = folder
+        self.log = (folder / "processes.log").open("ab")
+        self.database_url = self.postgres.start()
+        migrations.upgrade(self.database_url)
+        self.database = Database(self.database_url)
+        with self.ctx() as ctx:
+            ctx.session.execute(text("CREATE TABLE fault_row (number int, step text)"))
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("THALWEG_")},
+            "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")]),
+            "THALWEG_DATABASE_URL": self.database_url,
+            "THALWEG_REDIS_URL": self.valkey.start(),
+        }
+        self.children = {name: self._spawn(name) for name in ("worker 1", "worker 2", "scheduler 1", "scheduler 2")}
+        self.closing = threading.Event()
+        self.supervisor = threading.Thread(target=self._supervise, daemon=True)
+        self.supervisor.start()
+
+    def close(self) -> None:
+        self.closing.set()
+        self.supervisor.join()
+        for child in self.children.values():
+            child.kill()
+            child.wait()
+        self.database.dispose()
+        self.valkey.stop()
+        self.postgres.stop()
+        self.log.close()
+
+    def ctx(self) -> Any:
+        return self.database.context(SystemActor("test"), None, frozenset({"admin"}), platform=True)
+
+    def strike(self, fault: str, chance: random.Random) -> None:
+        if fault in ("worker", "scheduler"):
+            victim = self.children[f"{fault} {chance.choice((1, 2))}"]
+            victim.kill()
+        elif fault == "postgres":
+            _kill(self.postgres.process)
+            self.postgres.stop()
+            time.sleep(chance.uniform(0, 0.5))
+            assert self.postgres.start() == self.database_url
+        else:
+            _kill(self.valkey.process)
+            self.valkey.stop()
+            if fault == "valkey emptied":
+                shutil.rmtree(self.valkey.folder / "appendonlydir")
+            time.sleep(chance.uniform(0, 0.5))
+            assert self.valkey.start() == self.environment["THALWEG_REDIS_URL"]
+
+    def _supervise(self) -> None:
+        while not self.closing.wait(0.1):
+            for name, child in list(self.children.items()):
+                if child.poll() is not None:
+                    self.children[name] = self._spawn(name)
+
+    def _spawn(self, name: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, str(PROGRAM), name.split()[0]], env=self.environment, stdout=self.log, stderr=self.log
+        )
+
+
+@pytest.fixture
+def house() -> Iterator[House]:
+    # Not pytest's folder: it is private, and Postgres runs as a user of its own where we are root.
+    with tempfile.TemporaryDirectory(prefix="thalweg-faults-", ignore_cleanup_errors=True) as folder:
+        os.chmod(folder, 0o755)
+        house = House(Path(folder))
+        try:
+            yield house
+        finally:
+            house.close()
+
+
+@pytest.mark.timeout(900)
+def test_no_job_is_lost_or_doubled_while_everything_is_killed(house: House) -> None:
+    seed = int(os.environ.get("THALWEG_TEST_FAULT_SEED", time.time_ns() % 1_000_000))
+    chance = random.Random(seed)
+    print(f"seed {seed}, {JOBS} jobs")
+    producer = threading.Thread(target=_promise, args=(house, JOBS), daemon=True)
+    producer.start()
+
+    struck: Counter[str] = Counter()
+    # Every kind strikes at least once, then at random until the work is done.
+    plan = chance.sample(sorted(set(FAULTS)), k=len(set(FAULTS)))
+    deadline = time.monotonic() + 30 + JOBS * 0.35
+    while not _all_done(house, JOBS):
+        assert time.monotonic() < deadline, f"seed {seed}: not done in time after {dict(struck)}: {_states(house)}"
+        if time.monotonic() > deadline - 25:
+            time.sleep(0.5)  # the faults end, the work must
+            continue
+        fault = plan.pop() if plan else chance.choice(FAULTS)
+        house.strike(fault, chance)
+        struck[fault] += 1
+        time.sleep(chance.uniform(0.2, 1.5))
+    producer.join()
+    print(f"struck {dict(struck)}, attempts {_attempts(house)}")
+
+    with house.ctx() as ctx:
+        rows = ctx.session.execute(text("SELECT number, step, count(*) FROM fault_row GROUP BY 1, 2")).all()
+    expected = {(n, step): 1 for n in range(JOBS) for step in (("first", "second") if n % 2 else ("only",))}
+    assert {(number, step): count for number, step, count in rows} == expected, f"seed {seed}"
+    assert _states(house) == {"done": JOBS}, f"seed {seed}"
+    assert set(struck) == set(FAULTS), f"seed {seed}"
+
+
+@pytest.mark.timeout(120)
+def test_workers_and_schedulers_outlive_valkey_and_postgres(house: House) -> None:
+    """Neither a restart nor an absence of some seconds ends a process: warm models stay warm."""
+    time.sleep(2.0)
+    processes = {name: child.pid for name, child in house.children.items()}
+    chance = random.Random(1)
+    for fault in ("valkey", "postgres", "valkey emptied"):
+        house.strike(fault, chance)
+    _kill(house.valkey.process)
+    house.valkey.stop()
+    time.sleep(3.0)
+    house.valkey.start()
+    _promise(house, 20)
+    deadline = time.monotonic() + 30
+    while not _all_done(house, 20):
+        assert time.monotonic() < deadline, _states(house)
+        time.sleep(0.1)
+    assert {name: child.pid for name, child in house.children.items()} == processes
+
+
+def _promise(house: House, jobs: int) -> None:
+    """A producer that repeats a promise whose commit it is not sure of, under the same unique key."""
+    for number in range(jobs):
+        name = "fault.two_steps" if number % 2 else "fault.one_row"
+        while True:
+            try:
+                with house.ctx() as ctx:
+                    enqueue(ctx, name, {"number": number}, unique=f"fault:{number}", max_attempts=50)
+                break
+            except Unavailable:
+                time.sleep(0.1)
+        time.sleep(0.01)
+
+
+def _all_done(house: House, jobs: int) -> bool:
+    return _states(house) == {"done": jobs}
+
+
+def _states(house: House) -> dict[str, int]:
+    return dict(_ask(house, "SELECT state, count(*) FROM job GROUP BY state"))
+
+
+def _attempts(house: House) -> dict[int, int]:
+    return dict(_ask(house, "SELECT attempts, count(*) FROM job GROUP BY attempts ORDER BY attempts"))
+
+
+def _ask(house: House, query: str) -> list[Any]:
+    for _ in range(100):
+        try:
+            with house.ctx() as ctx:
+                return [tuple(row) for row in ctx.session.execute(text(query)).all()]
+        except Unavailable:
+            time.sleep(0.1)
+    raise AssertionError("the database did not come back")
+
+
+def _kill(process: subprocess.Popen[bytes] | None) -> None:
+    assert process is not None
+    process.send_signal(signal.SIGKILL)
+    process.wait()

@@ -1,0 +1,70 @@
+"""A real worker or scheduler process for tests/workers/test_processes.py, and as a module its jobs.
+
+`python process_under_test.py worker <queue> <grace>` or `python process_under_test.py scheduler`
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+import sys
+import time
+from typing import Any
+
+from sqlalchemy import text
+
+if __name__ == "process_under_test":
+    from domain.kernel.context import Ctx, Work
+    from workers.registry import job, warm
+
+    def note(ctx: Ctx, what: str) -> None:
+        ctx.session.execute(text("INSERT INTO noted VALUES (:what)"), {"what": what})
+
+    def failed(ctx: Ctx, args: dict[str, Any], reason: str) -> None:
+        note(ctx, f"failed: {reason}")
+
+    @warm("default")
+    def load_model() -> None:
+        os.environ["MODEL"] = f"warm in {os.getpid()}"
+
+    @job("pid", simple=True)
+    def pid(ctx: Ctx, args: dict[str, Any]) -> None:
+        note(ctx, f"{os.getpid()} {os.getsid(0)} {os.environ.get('MODEL', 'cold')}")
+
+    @job("sleep", soft=60, hard=60)
+    def sleep(work: Work, args: dict[str, Any]) -> None:
+        with work.transaction() as ctx:
+            note(ctx, "sleeping")
+        time.sleep(args["seconds"])
+        with work.transaction() as ctx:
+            note(ctx, "slept")
+            work.complete(ctx)
+
+    @job("stuck", soft=0.5, hard=1.0, on_failed=failed)
+    def stuck(work: Work, args: dict[str, Any]) -> None:
+        sum(range(10**13))  # holds the interpreter lock and looks at no signal
+
+    @job("hog", on_failed=failed)
+    def hog(work: Work, args: dict[str, Any]) -> None:
+        bytearray(4 << 30)
+
+    @job("crash", on_failed=failed)
+    def crash(work: Work, args: dict[str, Any]) -> None:
+        ctypes.string_at(0)
+
+    @job("litter", simple=True)
+    def litter(ctx: Ctx, args: dict[str, Any]) -> None:
+        note(ctx, str(subprocess.Popen(["sleep", "600"]).pid))
+
+
+if __name__ == "__main__":
+    from thalweg.config import load
+    from workers.main import run_scheduler, run_worker
+    from workers.sweeper import Rhythm
+
+    if sys.argv[1] == "worker":
+        code = run_worker(load(), [sys.argv[2]], jobs="process_under_test", lease=1.5, grace=float(sys.argv[3]))
+    else:
+        code = run_scheduler(load(), jobs="process_under_test", rhythm=Rhythm(sweep=0.3, lost_after=1.0))
+    sys.exit(code)

@@ -1,0 +1,222 @@
+"""Worker processes as they are started in production, on a real Postgres and Valkey."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from uuid import UUID
+
+import pytest
+from redis import Redis
+
+from domain.kernel.outbox import Job
+from workers import heartbeats
+from workers.main import run_worker
+
+ROOT = Path(__file__).resolve().parents[2]
+PROGRAM = Path(__file__).with_name("process_under_test.py")
+Process = subprocess.Popen[bytes]
+Promise = Callable[..., UUID]
+Row = Callable[[UUID], Job]
+Notes = Callable[[], list[str]]
+
+
+@pytest.fixture
+def start(database_url: str, valkey_url: str, valkey: Redis) -> Iterator[Callable[..., Process]]:
+    started: list[Process] = []
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("THALWEG_")},
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")]),
+        "THALWEG_DATABASE_URL": database_url,
+        "THALWEG_REDIS_URL": valkey_url,
+    }
+
+    def act(*role: str) -> Process:
+        started.append(subprocess.Popen([sys.executable, str(PROGRAM), *role], env=environment))
+        return started[-1]
+
+    yield act
+    for child in started:
+        child.kill()
+        child.wait()
+
+
+@pytest.fixture
+def worker(start: Callable[..., Process]) -> Callable[..., Process]:
+    """A worker of a queue, and a scheduler process beside it."""
+    start("scheduler")
+    return lambda queue="default", grace=5.0: start("worker", queue, str(grace))
+
+
+def until(true: Callable[[], Any], seconds: float = 20.0) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.02)
+
+
+def states(row: Row, *ids: UUID) -> list[str]:
+    return [row(job_id).state for job_id in ids]
+
+
+def test_a_long_lived_worker_runs_every_job_in_its_own_warm_process(
+    worker: Callable[..., Process], promise: Promise, row: Row, notes: Notes
+) -> None:
+    process = worker()
+    ids = [promise("pid") for _ in range(3)]
+    until(lambda: states(row, *ids) == ["done"] * 3)
+    assert [note.split()[0] for note in notes()] == [str(process.pid)] * 3
+    assert notes()[0].endswith(f"warm in {process.pid}")
+
+
+def test_an_untrusted_job_runs_in_a_process_and_session_of_its_own(
+    worker: Callable[..., Process], promise: Promise, row: Row, notes: Notes
+) -> None:
+    process = worker("untrusted")
+    ids = [promise("pid", queue="untrusted") for _ in range(2)]
+    until(lambda: states(row, *ids) == ["done"] * 2)
+    children = [note.split()[:2] for note in notes()]
+    assert len({pid for pid, _ in children}) == 2
+    assert all(pid == session != str(process.pid) for pid, session in children)
+
+
+def test_asked_to_stop_a_worker_finishes_a_short_job_first(
+    worker: Callable[..., Process], promise: Promise, row: Row, notes: Notes
+) -> None:
+    process = worker()
+    job_id = promise("sleep", {"seconds": 1})
+    until(lambda: notes() == ["sleeping"])
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=10) == 0
+    assert states(row, job_id) == ["done"]
+
+
+@pytest.mark.parametrize("queue", ["default", "untrusted"])
+def test_asked_to_stop_a_worker_hands_a_long_job_back_and_another_takes_it(
+    queue: str, worker: Callable[..., Process], promise: Promise, row: Row, notes: Notes
+) -> None:
+    process = worker(queue, 0.3)
+    job_id = promise("sleep", {"seconds": 30}, queue=queue)
+    until(lambda: notes() == ["sleeping"])
+    asked = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=10) == 0
+    assert time.monotonic() - asked < 4
+    assert row(job_id).state in ("pending", "queued")
+    assert row(job_id).attempts == 0
+    worker(queue)
+    until(lambda: notes() == ["sleeping"] * 2)
+    assert row(job_id).attempts == 1
+
+
+def test_an_idle_worker_stops_at_once_and_leaves_no_sign_of_life(
+    worker: Callable[..., Process], valkey: Redis, start: Callable[..., Process]
+) -> None:
+    process = worker()
+    until(lambda: "worker" in {sign.kind for sign in heartbeats.signs(valkey)})
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=4) == 0
+    assert "worker" not in {sign.kind for sign in heartbeats.signs(valkey)}
+
+
+def test_the_scheduler_process_tells_of_its_three_parts_and_stops_cleanly(
+    start: Callable[..., Process], valkey: Redis
+) -> None:
+    process = start("scheduler")
+    until(lambda: {sign.kind for sign in heartbeats.signs(valkey)} == {"relay", "sweeper", "scheduler"})
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=8) == 0
+    assert heartbeats.signs(valkey) == []
+
+
+def test_a_job_stuck_in_native_code_ends_its_process_at_the_hard_limit_and_fails_visibly(
+    worker: Callable[..., Process], promise: Promise, row: Row, notes: Notes
+) -> None:
+    process = worker()
+    job_id = promise("stuck", max_attempts=1)
+    assert process.wait(timeout=15) != 0
+    worker()  # what a supervisor does
+    until(lambda: states(row, job_id) == ["failed"])
+    assert notes() == ["failed: The worker stopped without an answer."]
+
+
+@pytest.mark.parametrize(
+    ("job", "reason"),
+    [
+        ("stuck", "Its process ended with code 1"),
+        ("hog", "MemoryError in hog"),
+        ("crash", "Its process was ended by SIGSEGV."),
+    ],
+)
+def test_an_untrusted_job_takes_only_its_own_process_down(
+    job: str, reason: str, worker: Callable[..., Process], promise: Promise, row: Row, notes: Notes
+) -> None:
+    process = worker("untrusted")
+    bad, good = promise(job, queue="untrusted", max_attempts=1), promise("pid", queue="untrusted")
+    until(lambda: states(row, bad, good) == ["failed", "done"])
+    assert (row(bad).last_error or "").startswith(reason)
+    assert any(note.startswith(f"failed: {reason}") for note in notes())
+    assert process.poll() is None
+
+
+def test_what_an_untrusted_job_started_does_not_outlive_it(
+    worker: Callable[..., Process], promise: Promise, row: Row, notes: Notes
+) -> None:
+    worker("untrusted")
+    job_id = promise("litter", queue="untrusted")
+    until(lambda: states(row, job_id) == ["done"])
+    (grandchild,) = notes()
+    until(lambda: _gone(int(grandchild)), 5)
+
+
+def test_a_doorbell_that_is_not_ours_is_dropped_and_the_worker_goes_on(
+    worker: Callable[..., Process], promise: Promise, row: Row, valkey: Redis
+) -> None:
+    worker()
+    valkey.rpush("rq:queue:default", "not-a-uuid")
+    job_id = promise("pid")
+    until(lambda: states(row, job_id) == ["done"])
+    assert valkey.llen("rq:queue:default:intermediate") == 0
+
+
+def test_a_worker_killed_in_mid_job_is_made_up_for_by_another(
+    worker: Callable[..., Process], promise: Promise, row: Row, notes: Notes
+) -> None:
+    first = worker()
+    job_id = promise("sleep", {"seconds": 2})
+    until(lambda: notes() == ["sleeping"])
+    first.kill()
+    worker()
+    until(lambda: states(row, job_id) == ["done"])
+    assert notes() == ["sleeping", "sleeping", "slept"]
+    assert row(job_id).attempts == 2
+
+
+def test_a_job_longer_than_its_lease_is_kept_by_its_worker(
+    worker: Callable[..., Process], promise: Promise, row: Row, notes: Notes
+) -> None:
+    worker()
+    worker()
+    job_id = promise("sleep", {"seconds": 4})  # the lease is 1.5 s
+    until(lambda: states(row, job_id) == ["done"])
+    assert (notes(), row(job_id).attempts) == (["sleeping", "slept"], 1)
+
+
+@pytest.mark.parametrize("queues", [[], ["default", "interactive"], ["fast"]])
+def test_a_worker_process_serves_exactly_one_known_queue(queues: list[str]) -> None:
+    with pytest.raises(ValueError, match="exactly one queue"):
+        run_worker(SimpleNamespace(), queues)  # type: ignore[arg-type]
+
+
+def _gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z"
+    except FileNotFoundError:
+        return True

@@ -1,0 +1,400 @@
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from marshmallow import Schema, fields
+
+from domain.kernel.context import Ctx, SystemActor, Work
+from domain.kernel.db import Database
+from domain.kernel.errors import NotFound, Unavailable
+from domain.kernel.ids import new_id
+from domain.kernel.ledger import Ledger
+from domain.kernel.outbox import Job
+from workers.limits import Interrupted, SoftLimit
+from workers.registry import GiveUp, JobSpec, Registry, RetryLater
+from workers.runner import LeaseLost, Outcome, Runner, backoff
+
+Promise = Callable[..., UUID]
+Row = Callable[[UUID], Job]
+Note = Callable[[Ctx, str], None]
+Notes = Callable[[], list[str]]
+NOW = timedelta(0)
+
+
+def test_a_simple_job_and_its_done_are_one_transaction(
+    registry: Registry, runner: Runner, promise: Promise, row: Row, note: Note, notes: Notes, organisation: UUID
+) -> None:
+    seen: list[Any] = []
+
+    @registry.job("j", simple=True)
+    def act(ctx: Ctx, args: dict[str, Any]) -> dict[str, int]:
+        note(ctx, "done")
+        seen.append((ctx.organisation_id, ctx.request_id, ctx.actor, args))
+        return {"answer": 42}
+
+    job_id = promise("j", {"a": 1})
+    assert runner.run(job_id) is Outcome.DONE
+    job = row(job_id)
+    assert (job.state, job.result, job.attempts, job.lease_token) == ("done", {"answer": 42}, 1, None)
+    assert job.finished_at is not None
+    assert seen == [(organisation, "req-1", SystemActor("job:j"), {"a": 1})]
+    assert notes() == ["done"]
+
+
+def test_a_simple_job_that_raises_leaves_nothing_and_comes_again_later(
+    registry: Registry, runner: Runner, promise: Promise, row: Row, note: Note, notes: Notes
+) -> None:
+    @registry.job("j", simple=True, retry_base=100)
+    def act(ctx: Ctx, args: dict[str, Any]) -> None:
+        note(ctx, "half")
+        raise RuntimeError("password=hunter2")
+
+    job_id = promise("j")
+    assert runner.run(job_id) is Outcome.RETRIED
+    job = row(job_id)
+    assert (job.state, job.attempts, notes()) == ("pending", 1, [])
+    assert 45 < (job.available_at - job.started_at).total_seconds() <= 101  # type: ignore[operator]
+    assert runner.run(job_id) is Outcome.NOTHING  # rung too early
+
+
+def test_an_error_is_told_to_operators_by_kind_and_place_not_by_a_text_that_may_hold_secrets(
+    registry: Registry, runner: Runner, promise: Promise, row: Row
+) -> None:
+    @registry.job("j", simple=True)
+    def act(ctx: Ctx, args: dict[str, Any]) -> None:
+        raise RuntimeError("password=hunter2")
+
+    job_id = promise("j")
+    runner.run(job_id)
+    error = row(job_id).last_error or ""
+    assert error.startswith("RuntimeError in act, ")
+    assert "hunter2" not in error
+
+
+def test_a_finished_job_rung_again_does_nothing(
+    registry: Registry, runner: Runner, promise: Promise, note: Note, notes: Notes
+) -> None:
+    @registry.job("j", simple=True)
+    def act(ctx: Ctx, args: dict[str, Any]) -> None:
+        note(ctx, "once")
+
+    job_id = promise("j")
+    assert [runner.run(job_id) for _ in range(3)] == [Outcome.DONE, Outcome.NOTHING, Outcome.NOTHING]
+    assert runner.run(new_id()) is Outcome.NOTHING
+    assert notes() == ["once"]
+
+
+def test_a_job_in_steps_completes_with_its_last_effect(
+    registry: Registry, runner: Runner, promise: Promise, row: Row, note: Note, notes: Notes, published: list[Any]
+) -> None:
+    @registry.job("j", soft=60)
+    def act(work: Work, args: dict[str, Any]) -> None:
+        assert work.attempt == 1
+        assert 55 < work.remaining() <= 60
+        with work.transaction() as ctx:
+            note(ctx, "1")
+        work.publish(f"job:{work.job_id}", 1, "step", {"n": 1})
+        work.heartbeat()
+        with work.transaction() as ctx:
+            note(ctx, "2")
+            work.complete(ctx, {"steps": 2})
+
+    job_id = promise("j")
+    assert runner.run(job_id) is Outcome.DONE
+    assert (row(job_id).state, row(job_id).result, notes()) == ("done", {"steps": 2}, ["1", "2"])
+    assert published == [(f"job:{job_id}", 1, "step", {"n": 1})]
+
+
+def test_a_job_that_forgets_to_complete_is_completed_with_what_it_returns(
+    registry: Registry, runner: Runner, promise: Promise, row: Row
+) -> None:
+    @registry.job("j")
+    def act(work: Work, args: dict[str, Any]) -> dict[str, int]:
+        return {"n": 1}
+
+    job_id = promise("j")
+    assert runner.run(job_id) is Outcome.DONE
+    assert (row(job_id).state, row(job_id).result) == ("done", {"n": 1})
+
+
+def test_completing_in_a_transaction_that_rolls_back_completes_nothing(
+    registry: Registry, runner: Runner, promise: Promise, row: Row
+) -> None:
+    @registry.job("j")
+    def act(work: Work, args: dict[str, Any]) -> None:
+        with work.transaction() as ctx:
+            work.complete(ctx)
+            raise RuntimeError
+
+    job_id = promise("j")
+    assert runner.run(job_id) is Outcome.RETRIED
+    assert row(job_id).state == "pending"
+
+
+def test_an_error_after_completion_does_not_run_the_job_again(
+    registry: Registry, runner: Runner, promise: Promise, row: Row
+) -> None:
+    @registry.job("j")
+    def act(work: Work, args: dict[str, Any]) -> None:
+        with work.transaction() as ctx:
+            work.complete(ctx)
+        raise RuntimeError
+
+    job_id = promise("j")
+    assert runner.run(job_id) is Outcome.DONE
+    assert row(job_id).state == "done"
+
+
+def test_a_worker_whose_lease_was_taken_over_commits_nothing_more(
+    registry: Registry,
+    runner: Runner,
+    ledger: Ledger,
+    promise: Promise,
+    row: Row,
+    alter: Callable[..., None],
+    note: Note,
+    notes: Notes,
+) -> None:
+    @registry.job("j")
+    def act(work: Work, args: dict[str, Any]) -> None:
+        with work.transaction() as ctx:
+            note(ctx, "before")
+        alter(work.job_id, lease_until=timedelta(seconds=-1))
+        assert [each.id for each in ledger.expired()] == [work.job_id]
+        assert ledger.claim(work.job_id, new_id(), lease=10) is not None
+        with pytest.raises(LeaseLost):
+            work.heartbeat()
+        with work.transaction() as ctx:
+            note(ctx, "after")
+
+    job_id = promise("j")
+    assert runner.run(job_id) is Outcome.LOST
+    assert (row(job_id).state, row(job_id).attempts, notes()) == ("running", 2, ["before"])
+
+
+def test_a_simple_job_whose_lease_was_taken_over_rolls_back(
+    registry: Registry, runner: Runner, ledger: Ledger, promise: Promise, alter: Any, note: Note, notes: Notes
+) -> None:
+    @registry.job("j", simple=True)
+    def act(ctx: Ctx, args: dict[str, Any]) -> None:
+        note(ctx, "effect")
+        alter(job_id, lease_until=timedelta(seconds=-1))
+        ledger.expired()
+
+    job_id = promise("j")
+    assert runner.run(job_id) is Outcome.LOST
+    assert notes() == []
+
+
+def test_a_heartbeat_within_a_transaction_does_not_wait_for_itself(
+    registry: Registry, runner: Runner, promise: Promise
+) -> None:
+    @registry.job("j")
+    def act(work: Work, args: dict[str, Any]) -> None:
+        with work.transaction() as ctx:
+            started = time.monotonic()
+            work.heartbeat()
+            assert time.monotonic() - started < 1
+            work.complete(ctx)
+
+    assert runner.run(promise("j")) is Outcome.DONE
+
+
+def test_a_job_that_keeps_failing_is_a_dead_letter_and_its_hook_says_so_in_one_transaction(
+    registry: Registry, runner: Runner, promise: Promise, row: Row, alter: Any, note: Note, notes: Notes
+) -> None:
+    def failed(ctx: Ctx, args: dict[str, Any], reason: str) -> None:
+        note(ctx, f"{args['n']}: {reason}")
+
+    @registry.job("j", simple=True, on_failed=failed)
+    def act(ctx: Ctx, args: dict[str, Any]) -> None:
+        raise Unavailable("The model is away.")
+
+    job_id = promise("j", {"n": 7}, max_attempts=3)
+    outcomes = []
+    for _ in range(3):
+        alter(job_id, available_at=NOW)
+        outcomes.append(runner.run(job_id))
+    assert outcomes == [Outcome.RETRIED, Outcome.RETRIED, Outcome.FAILED]
+    job = row(job_id)
+    assert (job.state, job.attempts, job.last_error) == ("failed", 3, "The model is away.")
+    assert notes() == ["7: The model is away."]
+    assert runner.run(job_id) is Outcome.NOTHING
+
+
+def test_a_job_whose_workers_kept_dying_fails_without_another_run(
+    registry: Registry, runner: Runner, ledger: Ledger, promise: Promise, row: Row, alter: Any, note: Note, notes: Notes
+) -> None:
+    @registry.job("j", on_failed=lambda ctx, args, reason: note(ctx, reason))
+    def act(work: Work, args: dict[str, Any]) -> None:
+        raise AssertionError("it must not run")
+
+    job_id = promise("j", max_attempts=2)
+    for _ in range(2):
+        assert ledger.claim(job_id, new_id(), lease=10) is not None
+        alter(job_id, lease_until=timedelta(seconds=-1))
+        ledger.expired()
+    assert runner.run(job_id) is Outcome.FAILED
+    assert (row(job_id).state, row(job_id).attempts) == ("failed", 2)
+    assert notes() == ["The worker stopped without an answer."]
+
+
+def test_a_failure_hook_that_raises_is_noted_and_undone_but_the_job_has_failed(
+    registry: Registry, runner: Runner, promise: Promise, row: Row, note: Note, notes: Notes
+) -> None:
+    def failed(ctx: Ctx, args: dict[str, Any], reason: str) -> None:
+        note(ctx, "half")
+        raise ValueError
+
+    @registry.job("j", simple=True, on_failed=failed)
+    def act(ctx: Ctx, args: dict[str, Any]) -> None:
+        raise GiveUp("No such language.")
+
+    job_id = promise("j")
+    assert runner.run(job_id) is Outcome.FAILED
+    assert (row(job_id).last_error or "").startswith("No such language. (on_failed: ValueError in failed")
+    assert notes() == []
+
+
+class Numbered(Schema):
+    number = fields.Integer(required=True, strict=True)
+
+
+def test_arguments_that_do_not_fit_are_a_dead_letter_at_once_and_named(
+    registry: Registry, runner: Runner, promise: Promise, row: Row
+) -> None:
+    ran: list[Any] = []
+
+    @registry.job("j", simple=True, args=Numbered)
+    def act(ctx: Ctx, args: dict[str, Any]) -> None:
+        ran.append(args)
+
+    good, bad = promise("j", {"number": 3}), promise("j", {"number": "three", "more": 1})
+    assert (runner.run(good), runner.run(bad)) == (Outcome.DONE, Outcome.FAILED)
+    assert ran == [{"number": 3}]
+    assert row(bad).last_error == "The arguments do not fit: number: Not a valid integer.; more: Unknown field."
+
+
+@pytest.mark.parametrize("error", [NotFound("The brain is gone."), GiveUp("It never will.")])
+def test_an_error_that_a_repeat_would_meet_again_ends_the_job_at_once(
+    error: Exception, registry: Registry, runner: Runner, promise: Promise, row: Row
+) -> None:
+    @registry.job("j", simple=True)
+    def act(ctx: Ctx, args: dict[str, Any]) -> None:
+        raise error
+
+    job_id = promise("j")
+    assert runner.run(job_id) is Outcome.FAILED
+    assert row(job_id).last_error == str(error)
+
+
+def test_a_job_may_say_when_to_come_again(registry: Registry, runner: Runner, promise: Promise, row: Row) -> None:
+    @registry.job("j", simple=True)
+    def act(ctx: Ctx, args: dict[str, Any]) -> None:
+        raise RetryLater("The provider asks for a pause.", seconds=30)
+
+    job_id = promise("j")
+    assert runner.run(job_id) is Outcome.RETRIED
+    job = row(job_id)
+    assert 29 < (job.available_at - job.started_at).total_seconds() < 32  # type: ignore[operator]
+
+
+def test_a_job_this_worker_does_not_know_waits_for_one_that_does(runner: Runner, promise: Promise, row: Row) -> None:
+    job_id = promise("from.the.next.release")
+    assert runner.run(job_id) is Outcome.RETRIED
+    assert row(job_id).last_error == "This worker knows no job 'from.the.next.release'."
+
+
+def test_at_the_soft_limit_the_job_can_still_keep_what_it_has(
+    registry: Registry, runner: Runner, promise: Promise, note: Note, notes: Notes
+) -> None:
+    @registry.job("j", soft=0.2, hard=20)
+    def act(work: Work, args: dict[str, Any]) -> None:
+        try:
+            time.sleep(10)
+        except SoftLimit:
+            with work.transaction() as ctx:
+                note(ctx, "partial")
+                work.complete(ctx)
+
+    started = time.monotonic()
+    assert runner.run(promise("j")) is Outcome.DONE
+    assert time.monotonic() - started < 2
+    assert notes() == ["partial"]
+
+
+def test_a_soft_limit_in_the_middle_of_a_statement_rolls_back_and_the_next_job_runs(
+    registry: Registry, runner: Runner, promise: Promise, row: Row, note: Note, notes: Notes
+) -> None:
+    from sqlalchemy import text
+
+    @registry.job("slow", simple=True, soft=0.2, hard=20)
+    def slow(ctx: Ctx, args: dict[str, Any]) -> None:
+        note(ctx, "lost")
+        ctx.session.execute(text("SELECT pg_sleep(5)"))
+
+    @registry.job("next", simple=True)
+    def following(ctx: Ctx, args: dict[str, Any]) -> None:
+        note(ctx, "next")
+
+    job_id = promise("slow")
+    assert runner.run(job_id) is Outcome.RETRIED
+    assert row(job_id).state == "pending"
+    assert runner.run(promise("next")) is Outcome.DONE
+    assert notes() == ["next"]
+
+
+def test_a_job_cut_short_by_a_stop_is_handed_back_without_losing_an_attempt(
+    registry: Registry, runner: Runner, promise: Promise, row: Row
+) -> None:
+    @registry.job("j")
+    def act(work: Work, args: dict[str, Any]) -> None:
+        try:
+            raise Interrupted
+        except Exception:
+            pytest.fail("a job that catches everything must not catch this")
+
+    job_id = promise("j")
+    with pytest.raises(Interrupted):
+        runner.run(job_id)
+    assert (row(job_id).state, row(job_id).attempts) == ("pending", 0)
+
+
+def test_a_job_of_the_platform_runs_without_an_organisation(
+    registry: Registry, runner: Runner, database: Database, as_platform: Any
+) -> None:
+    from domain.kernel.outbox import enqueue
+
+    seen: list[Any] = []
+
+    @registry.job("j", simple=True)
+    def act(ctx: Ctx, args: dict[str, Any]) -> None:
+        seen.append(ctx.organisation_id)
+
+    with as_platform() as ctx:
+        job_id = enqueue(ctx, "j", {})
+    assert runner.run(job_id) is Outcome.DONE
+    assert seen == [None]
+
+
+def test_a_claim_repeated_under_its_token_counts_one_attempt(ledger: Ledger, promise: Promise) -> None:
+    job_id, token = promise("j"), new_id()
+    first = ledger.claim(job_id, token, lease=10)
+    again = ledger.claim(job_id, token, lease=10)  # its answer was lost on the way
+    assert first is not None
+    assert again is not None
+    assert (first.attempt, again.attempt) == (1, 1)
+    assert ledger.claim(job_id, new_id(), lease=10) is None
+
+
+def test_waits_between_attempts_double_up_to_a_cap_and_are_spread() -> None:
+    spec = JobSpec("j", lambda: None, retry_base=1, retry_cap=20)
+    for attempt, most in ((1, 1), (2, 2), (3, 4), (4, 8), (6, 20), (1000, 20)):
+        waits = {backoff(attempt, spec) for _ in range(50)}
+        assert most / 2 <= min(waits) <= max(waits) <= most
+        assert len(waits) > 1

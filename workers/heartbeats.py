@@ -1,0 +1,69 @@
+"""Signs of life of workers, relays, schedulers and sweepers, for the health check and `doctor`.
+
+One Valkey hash, `thalweg:alive`: field `<kind>:<host>:<pid>`, value JSON `{"kind", "host", "pid", "at", "detail"}` with
+`at` in Unix seconds. A sign older than `FRESH` seconds is a process that has gone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from redis import Redis
+
+KEY = "thalweg:alive"
+RHYTHM = 5.0
+FRESH = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """`kind` is `worker`, `relay`, `scheduler` or `sweeper`; `at` Unix seconds."""
+
+    kind: str
+    host: str
+    pid: int
+    at: float
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def fresh(self) -> bool:
+        return time.time() - self.at < FRESH
+
+
+def beat(connection: Redis, kind: str, detail: Mapping[str, Any] | None = None) -> None:
+    """Say that this process lives. Raises redis.RedisError."""
+    host, pid = socket.gethostname(), os.getpid()
+    sign = {"kind": kind, "host": host, "pid": pid, "at": time.time(), "detail": dict(detail or {})}
+    connection.hset(KEY, _field(kind, host, pid), json.dumps(sign))
+
+
+def leave(connection: Redis, kind: str) -> None:
+    """Say that this process ends. Raises redis.RedisError."""
+    connection.hdel(KEY, _field(kind, socket.gethostname(), os.getpid()))
+
+
+def signs(connection: Redis) -> list[Sign]:
+    """All signs, the freshest first. Raises redis.RedisError."""
+    found = [Sign(**json.loads(value)) for value in connection.hvals(KEY)]
+    return sorted(found, key=lambda sign: -sign.at)
+
+
+def forget(connection: Redis, *, older_than: float = 3600.0) -> int:
+    """Drop the signs of processes long gone. Raises redis.RedisError."""
+    old = [s for s in signs(connection) if time.time() - s.at > older_than]
+    return int(connection.hdel(KEY, *(_field(s.kind, s.host, s.pid) for s in old))) if old else 0
+
+
+def me() -> str:
+    """This process, for people: `host:pid`."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def _field(kind: str, host: str, pid: int) -> str:
+    return f"{kind}:{host}:{pid}"

@@ -1,0 +1,176 @@
+"""The processes of the workers, started by the launcher: `run_worker` serves one queue, `run_scheduler` is relay,
+scheduler and sweeper in one. Both return when asked to stop by SIGTERM or SIGINT, and wait out Valkey and Postgres
+being away.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from types import FrameType
+from typing import Protocol
+
+import structlog
+from redis.exceptions import RedisError
+
+from domain.kernel import idempotency
+from domain.kernel.context import SystemActor
+from domain.kernel.db import Database
+from domain.kernel.ledger import Ledger, Wakeups
+from thalweg.config import Settings, need
+from thalweg.streams import Publisher
+from workers import heartbeats
+from workers.processes import GRACE, Forking, LongLived
+from workers.queues import connect
+from workers.registry import QUEUES, Registry, load_jobs
+from workers.relay import Relay
+from workers.runner import LEASE, Runner
+from workers.scheduler import Scheduler
+from workers.sweeper import Purge, Rhythm, Sweeper
+
+log = structlog.get_logger("thalweg.jobs")
+
+STALLED = 60.0
+"""Seconds without a completed step after which a part of the scheduler process gives no more signs of life."""
+
+
+class Part(Protocol):
+    alive_at: float
+
+    def run(self, stop: threading.Event) -> None: ...
+
+
+def run_worker(
+    settings: Settings,
+    queues: Sequence[str],
+    *,
+    jobs: str = "workers.jobs",
+    lease: float = LEASE,
+    grace: float = GRACE,
+) -> int:
+    """Serve one queue until asked to stop; answers with the exit code.
+
+    `jobs` is the package that declares the jobs; `lease` the seconds after which the job of a worker that died is
+    handed out again; `grace` the seconds a running job has to finish after SIGTERM, before it is handed back.
+
+    Raises ValueError for an unknown queue, or several: a worker process serves one.
+    """
+    if len(queues) != 1 or queues[0] not in QUEUES:
+        raise ValueError(f"a worker process serves exactly one queue of {', '.join(QUEUES)}: start one for each")
+    queue = queues[0]
+    database_url, redis_url = _stores(settings)
+    registry = load_jobs(jobs)
+    stop = _stop_on_signals()
+    for warm in registry.warmers.get(queue, ()):
+        warm()
+
+    def runner() -> Runner:
+        return Runner(
+            Database(database_url, pool_size=2, max_overflow=2, application_name=f"thalweg worker {queue}"),
+            Ledger(database_url, name=f"worker {queue}"),
+            registry,
+            publisher=Publisher(redis_url),
+            lease=lease,
+            worker=heartbeats.me(),
+        )
+
+    own = runner()
+    pause = 0.2
+    while not stop.is_set():
+        try:
+            connection = connect(redis_url)
+            if queue == "untrusted":
+                Forking(queue, connection, own, stop=stop, grace=grace, fresh=runner).work(logging_level="WARNING")
+            else:
+                LongLived(queue, connection, own, stop=stop, grace=grace).work(logging_level="WARNING")
+            pause = 0.2
+        except (RedisError, OSError) as problem:
+            log.warning("valkey is away", error=type(problem).__name__)
+        stop.wait(pause)  # not stopped: RQ's loop ended by itself, which it does when Valkey goes at a bad moment
+        pause = min(pause * 2, 5.0)
+    return 0
+
+
+def run_scheduler(settings: Settings, *, jobs: str = "workers.jobs", rhythm: Rhythm | None = None) -> int:
+    """Relay, scheduler and sweeper until asked to stop; answers with the exit code. Several may run at once."""
+    database_url, redis_url = _stores(settings)
+    registry = load_jobs(jobs)
+    stop = _stop_on_signals()
+    database = Database(database_url, pool_size=2, max_overflow=2, application_name="thalweg scheduler")
+    parts = _parts(database_url, redis_url, registry, database, rhythm)
+    threads = [_started(name, part, stop) for name, part in parts.items()]
+    connection = connect(redis_url)
+    while not stop.is_set():
+        for name, part in parts.items():
+            if time.monotonic() - part.alive_at < STALLED:
+                _signal_life(lambda name=name: heartbeats.beat(connection, name))  # type: ignore[misc]
+        stop.wait(heartbeats.RHYTHM)
+    for thread in threads:
+        thread.join(timeout=10.0)
+    for name in parts:
+        _signal_life(lambda name=name: heartbeats.leave(connection, name))  # type: ignore[misc]
+    database.dispose()
+    return 0
+
+
+def _stores(settings: Settings) -> tuple[str, str]:
+    need(settings, "database_url", "redis_url")
+    assert settings.database_url is not None
+    assert settings.redis_url is not None
+    return settings.database_url.reveal(), settings.redis_url.reveal()
+
+
+def _parts(url: str, redis_url: str, registry: Registry, database: Database, rhythm: Rhythm | None) -> dict[str, Part]:
+    return {
+        # Little patience: these loops try again by themselves and must notice a request to stop.
+        "relay": Relay(Ledger(url, name="relay", patience=1.0), Wakeups(url), connect(redis_url)),
+        "sweeper": Sweeper(
+            Ledger(url, name="sweeper", patience=1.0),
+            connect(redis_url),
+            rhythm=rhythm,
+            purges=_purges(database),
+        ),
+        "scheduler": Scheduler(database, registry.crons),
+    }
+
+
+def _purges(database: Database) -> Mapping[str, Purge]:
+    def idempotency_records() -> int:
+        with database.context(SystemActor("sweeper"), None, frozenset({"admin"}), platform=True) as ctx:
+            return idempotency.purge_expired(ctx)
+
+    return {"idempotency_records": idempotency_records}
+
+
+def _started(name: str, part: Part, stop: threading.Event) -> threading.Thread:
+    def keep_running() -> None:
+        while not stop.is_set():
+            try:
+                part.run(stop)
+            except Exception:
+                log.exception("restarting after a fault", part=name)
+                stop.wait(1.0)
+
+    thread = threading.Thread(target=keep_running, name=name, daemon=True)
+    thread.start()
+    return thread
+
+
+def _stop_on_signals() -> threading.Event:
+    stop = threading.Event()
+
+    def ask(signum: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, ask)
+    return stop
+
+
+def _signal_life(act: Callable[[], None]) -> None:
+    try:
+        act()
+    except (RedisError, OSError):
+        log.debug("no sign of life: valkey is away")

@@ -1,0 +1,319 @@
+"""Worker processes: an RQ worker that answers doorbells.
+
+Public: `LongLived` (jobs in this process: models stay warm, nothing is forked) and `Forking` (each job in a child with
+limits, for what strangers sent). Both serve one queue: RQ moves a doorbell to the worker atomically only then.
+
+RQ's loop and registration are kept; its per-job records are not, because Postgres has them. A job costs two
+round trips to Valkey instead of about twenty.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import threading
+import time
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+from uuid import UUID
+
+import structlog
+from redis import Redis
+from redis.exceptions import RedisError
+from rq import Queue, SimpleWorker, worker_registration
+from rq.exceptions import DequeueTimeout, StopRequested
+from rq.job import Job
+from rq.serializers import JSONSerializer
+from rq.worker import WorkerStatus
+
+from domain.kernel.ledger import Claim, LedgerAway
+from workers import heartbeats
+from workers.limits import Interrupted, confine
+from workers.queues import Doorbell, answer
+from workers.runner import Keeper, Outcome, Runner
+
+log = structlog.get_logger("thalweg.jobs")
+
+GRACE = 8.0
+"""Seconds a job may take to finish after SIGTERM before it is handed back."""
+
+
+class _Worker(SimpleWorker):
+    job_class = Doorbell
+    dequeue_timeout = 1  # an idle worker looks for a request to stop once a second
+    connection_timeout = 5
+
+    def __init__(
+        self, queue: str, connection: Redis, runner: Runner, *, stop: threading.Event, grace: float = GRACE
+    ) -> None:
+        super().__init__(
+            [Queue(queue, connection=connection, serializer=JSONSerializer, job_class=Doorbell)],
+            connection=connection,
+            serializer=JSONSerializer,
+            worker_ttl=60,
+            log_job_description=False,
+        )
+        self.runner = runner
+        self.stop = stop
+        self.served = queue
+        self._grace = grace
+        self._beat_at = 0.0
+        self._stop_asked_at = time.monotonic()
+
+    # --- RQ's extension points ---
+
+    def dequeue_job_and_maintain_ttl(
+        self, timeout: int | None, max_idle_time: int | None = None
+    ) -> tuple[Job, Queue] | None:
+        """The next doorbell. Waits out a Valkey that is away, and ends the loop when asked to stop."""
+        self.set_state(WorkerStatus.IDLE)
+        pause = 0.1
+        idle_since = time.monotonic()
+        while not self.stop.is_set():
+            try:
+                self.beat()
+                found = self.queue_class.dequeue_any(
+                    self._ordered_queues,
+                    timeout,
+                    connection=self.connection,
+                    job_class=Doorbell,
+                    serializer=JSONSerializer,
+                )
+            except DequeueTimeout:
+                if max_idle_time is not None and time.monotonic() - idle_since >= max_idle_time:
+                    return None
+            except (RedisError, OSError) as problem:
+                log.warning("valkey is away", error=type(problem).__name__)
+                self.stop.wait(pause)
+                pause = min(pause * 2, 2.0)
+            else:
+                return found
+        raise StopRequested
+
+    def execute_job(self, job: Job, queue: Queue) -> None:
+        self.set_state(WorkerStatus.BUSY)
+        try:
+            answer(self.connection, self.served, [job.id])
+        except (RedisError, OSError) as problem:  # the row knows what is to be done; the sweeper clears the bell
+            log.warning("doorbell left behind", error=type(problem).__name__)
+        try:
+            self.perform_row(UUID(job.id))
+        except ValueError:
+            log.error("not a doorbell of ours", rung=job.id[:64])
+        except LedgerAway:
+            log.error("postgres is away: the job will be handed out again", job_id=job.id)
+        except Interrupted:
+            self.stop.set()
+        finally:
+            self._state = WorkerStatus.IDLE
+
+    def perform_row(self, job_id: UUID) -> None:
+        raise NotImplementedError
+
+    def request_stop(self, signum: int, frame: FrameType | None) -> None:
+        """First signal: finish the job within the grace time. Second, a second later or more: hand it back now."""
+        if not self.stop.is_set():
+            self.stop.set()
+            self._stop_asked_at = time.monotonic()
+            self.stop_soon()
+        elif time.monotonic() - self._stop_asked_at > 1.0:
+            self.stop_now()
+
+    request_force_stop = request_stop
+
+    def stop_soon(self) -> None:
+        raise NotImplementedError
+
+    def stop_now(self) -> None:
+        raise NotImplementedError
+
+    def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
+        """RQ asks three times a job; `beat` is often enough."""
+
+    def beat(self) -> None:
+        """Every few seconds: tell RQ's registry and the health check that this worker lives."""
+        if time.monotonic() - self._beat_at < heartbeats.RHYTHM:
+            return
+        self._beat_at = time.monotonic()
+        super().heartbeat()
+        super().set_state(self._state)
+        heartbeats.beat(self.connection, "worker", {"queue": self.served, "name": self.name})
+
+    def set_state(self, state: str, pipeline: Any = None) -> None:
+        self._state = state
+
+    def subscribe(self) -> None:
+        """No remote commands: the supervisor speaks in signals, and one connection and thread a worker are spared."""
+
+    def check_for_suspension(self, burst: bool) -> None:
+        """`rq suspend` would stop these queues for good and unseen; workers are stopped by stopping them."""
+
+    def clean_registries(self) -> None:
+        """Only RQ's list of workers: rows are swept by `workers.sweeper`, which knows what became of them."""
+        for queue in self.queues:
+            worker_registration.clean_worker_registry(queue)
+
+    def clean_group_registries(self) -> None:
+        """There are no groups."""
+
+    def teardown(self) -> None:
+        try:
+            heartbeats.leave(self.connection, "worker")
+            super().teardown()  # type: ignore[no-untyped-call]
+        except (RedisError, OSError):
+            log.warning("left without saying so: valkey is away")
+
+
+class LongLived(_Worker):
+    """Runs jobs in this process. A job past its hard limit ends the process, and the supervisor starts another."""
+
+    def work(self, *args: Any, **kwargs: Any) -> bool:
+        keeper = Keeper(self.runner, also=self._beat_if_valkey)
+        keeper.start()
+        previous = signal.signal(signal.SIGUSR1, self._interrupt)
+        try:
+            return bool(super().work(*args, **kwargs))
+        finally:
+            keeper.stop()
+            signal.signal(signal.SIGUSR1, previous)
+
+    def perform_row(self, job_id: UUID) -> None:
+        self.runner.run(job_id)
+
+    def stop_soon(self) -> None:
+        timer = threading.Timer(self._grace, self.stop_now)
+        timer.daemon = True
+        timer.start()
+
+    def stop_now(self) -> None:
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+
+    def _interrupt(self, signum: int, frame: FrameType | None) -> None:
+        if self.runner.current is not None:
+            raise Interrupted
+
+    def _beat_if_valkey(self) -> None:
+        try:
+            self.beat()
+        except (RedisError, OSError):
+            log.debug("no sign of life: valkey is away")
+
+
+_EXITS = {outcome: 10 + number for number, outcome in enumerate(Outcome)}
+
+
+class Forking(_Worker):
+    """Runs each job in a child with a session, a memory and a time limit of its own; the parent keeps the lease.
+
+    `fresh` makes the child's runner: connections do not survive a fork. `memory` is bytes beyond what the parent has.
+    """
+
+    def __init__(self, *args: Any, fresh: Callable[[], Runner], memory: int = 768 << 20, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._fresh = fresh
+        self._memory = memory
+        self._end_by: float | None = None
+
+    def perform_row(self, job_id: UUID) -> None:
+        claim = self.runner.claim(job_id)
+        if claim is None:
+            return
+        spec = self.runner.registry.jobs.get(claim.name)
+        hard = spec.hard if spec else 60.0
+        child = os.fork()
+        if child == 0:
+            self._be_child(claim, hard)
+        reason = self._watch(claim, child, hard)
+        if reason is not None:
+            log.warning("job process ended", job_id=str(claim.id), job=claim.name, reason=reason)
+            self.runner.died(claim, reason)
+
+    def _be_child(self, claim: Claim, hard: float) -> None:
+        code = 1
+        try:
+            os.setsid()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, signal.SIG_IGN)
+            confine(memory=_mapped() + self._memory, cpu=hard)
+            code = _EXITS[self._fresh().perform(claim)]
+        except BaseException:
+            log.exception("job process failed")
+        finally:
+            os._exit(code)  # no clean-up: it would touch connections that belong to the parent
+
+    def _watch(self, claim: Claim, child: int, hard: float) -> str | None:
+        """Wait for the child, keeping the lease; answer why it ended without recording an outcome, or None."""
+        descriptor = os.pidfd_open(child)
+        killed: str | None = None
+        end = time.monotonic() + hard + 1.0  # the child's own watchdog comes first, and leaves a traceback
+        extend_at = time.monotonic() + self.runner.lease / 3
+        try:
+            while not select.select([descriptor], [], [], 0.5)[0]:
+                now = time.monotonic()
+                if killed is not None:
+                    continue
+                if now > end:
+                    killed = f"It did not end within its limit of {hard:g} s."
+                elif self._end_by is not None and now > self._end_by:
+                    killed = "returned"
+                elif now > extend_at:
+                    extend_at = now + self.runner.lease / 3
+                    killed = None if self._extend(claim) else "lost"
+                if killed is not None:
+                    _kill_group(child)
+                self._beat_if_valkey()
+            _kill_group(child)  # grandchildren do not outlive the job
+            status = os.waitpid(child, 0)[1]
+        finally:
+            os.close(descriptor)
+        if killed == "returned":
+            self.runner.hand_back(claim)
+            return None
+        if killed == "lost" or (os.WIFEXITED(status) and os.WEXITSTATUS(status) in _EXITS.values()):
+            return None
+        return killed or _why(status)
+
+    def _extend(self, claim: Claim) -> bool:
+        try:
+            return self.runner.extend(claim)
+        except LedgerAway:
+            return True  # the child's next transaction will find out
+
+    def _beat_if_valkey(self) -> None:
+        try:
+            self.beat()
+        except (RedisError, OSError):
+            log.debug("no sign of life: valkey is away")
+
+    def stop_soon(self) -> None:
+        self._end_by = time.monotonic() + self._grace
+
+    def stop_now(self) -> None:
+        self._end_by = time.monotonic()
+
+
+def _kill_group(child: int) -> None:
+    try:
+        os.killpg(child, signal.SIGKILL)
+    except ProcessLookupError:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)  # before its setsid
+
+
+def _why(status: int) -> str:
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        if number == signal.SIGXCPU:
+            return "It used up its CPU time."
+        return f"Its process was ended by {signal.Signals(number).name}."
+    return (
+        f"Its process ended with code {os.WEXITSTATUS(status)}: over a memory or time limit, or a fault in native code."
+    )
+
+
+def _mapped() -> int:
+    with open("/proc/self/statm") as statm:
+        return int(statm.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")

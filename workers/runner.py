@@ -1,0 +1,330 @@
+"""Runs one outbox row: claim, check arguments, run within limits, and record what became of it.
+
+Public: `Runner.run(job_id)`; `Runner.claim` and `Runner.perform` for a worker that claims in one process and performs
+in another; `Keeper`, which keeps the lease of the running job; `LeaseLost`.
+
+An attempt ends as one of `Outcome`. Whatever happens between claim and end, a dead process included, the lease runs out
+and the sweeper hands the row out again.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from enum import Enum
+from typing import Any, Protocol
+from uuid import UUID, uuid4
+
+import structlog
+
+from domain.kernel.context import Ctx, SystemActor
+from domain.kernel.db import Database
+from domain.kernel.errors import DomainError
+from domain.kernel.ledger import Claim, LeaseLost, Ledger, LedgerAway, fail, finish, hold
+from workers import metrics
+from workers.limits import Interrupted, SoftLimit, time_limit
+from workers.registry import BadArguments, GiveUp, JobSpec, Registry, RetryLater, UnknownJob
+
+__all__ = ["Keeper", "LeaseLost", "Outcome", "Publishes", "Runner"]
+
+log = structlog.get_logger("thalweg.jobs")
+
+LEASE = 10.0
+"""Seconds a claim holds without a sign of life: how long a killed worker's job waits at most."""
+
+# A repeat would end the same way: the job is a dead letter at once.
+FINAL_CODES = frozenset({"invalid", "forbidden", "not_found", "gone", "too_large", "unprocessable", "payment_required"})
+
+
+class Publishes(Protocol):
+    """The part of `thalweg.streams.Publisher` that jobs use."""
+
+    def publish(self, channel: str, number: int, event: str, data: Mapping[str, Any]) -> object: ...
+
+
+class Outcome(Enum):
+    DONE = "done"
+    RETRIED = "retried"
+    FAILED = "failed"
+    LOST = "lost"
+    RETURNED = "returned"
+    NOTHING = "nothing"
+    """There was nothing to do: finished, not due, taken or unknown. A doorbell may ring twice."""
+
+
+class Running:
+    """`domain.kernel.context.Work`: a running job's hold on the platform."""
+
+    def __init__(self, runner: Runner, claim: Claim, soft: float) -> None:
+        self.job_id = claim.id
+        self.attempt = claim.attempt
+        self.claim = claim
+        self.completed = False
+        self._completing = False
+        self._runner = runner
+        self._soft_end = time.monotonic() + soft
+
+    @contextmanager
+    def transaction(self) -> Iterator[Ctx]:
+        with self._runner.context(self.claim) as ctx:
+            hold(ctx, self.claim)
+            self._completing = False
+            yield ctx
+        self.completed = self.completed or self._completing
+
+    def complete(self, ctx: Ctx, result: Mapping[str, Any] | None = None) -> None:
+        finish(ctx, self.claim, result)
+        self._completing = True  # and complete once this transaction has committed
+
+    def heartbeat(self) -> None:
+        if not self._runner.extend(self.claim):
+            raise LeaseLost(str(self.job_id))
+
+    def publish(self, channel: str, number: int, event: str, data: Mapping[str, Any]) -> None:
+        self._runner.publish(channel, number, event, data)
+
+    def remaining(self) -> float:
+        return max(0.0, self._soft_end - time.monotonic())
+
+
+class Runner:
+    """Runs rows of the outbox, one at a time, in the main thread."""
+
+    def __init__(
+        self,
+        database: Database,
+        ledger: Ledger,
+        registry: Registry,
+        *,
+        publisher: Publishes | None = None,
+        lease: float = LEASE,
+        worker: str = "",
+    ) -> None:
+        self.database = database
+        self.registry = registry
+        self.current: Claim | None = None
+        self.lease = lease
+        self._ledger = ledger
+        self._publisher = publisher
+        self._worker = worker
+
+    def run(self, job_id: UUID) -> Outcome:
+        """Claim and perform. Raises domain.kernel.ledger.LedgerAway when the database stays away."""
+        claim = self.claim(job_id)
+        return Outcome.NOTHING if claim is None else self.perform(claim)
+
+    def claim(self, job_id: UUID) -> Claim | None:
+        """A lease on the row, if it may run now."""
+        claim = self._ledger.claim(job_id, uuid4(), lease=self.lease, worker=self._worker)
+        if claim is not None:
+            metrics.WAIT.labels(claim.queue).observe(claim.waited)
+        return claim
+
+    def perform(self, claim: Claim) -> Outcome:
+        """Run a claimed row to its outcome. Raises only `Interrupted`, after handing the row back, and LedgerAway."""
+        started = time.monotonic()
+        self.current = claim
+        with structlog.contextvars.bound_contextvars(
+            job_id=str(claim.id),
+            job=claim.name,
+            organisation=str(claim.organisation_id) if claim.organisation_id else None,
+            request_id=claim.request_id,
+            attempt=claim.attempt,
+        ):
+            outcome = Outcome.LOST
+            try:
+                outcome = self._attempt(claim)
+            except Interrupted:
+                self.hand_back(claim)
+                outcome = Outcome.RETURNED
+                log.info("job returned")
+                raise
+            except LeaseLost:
+                log.warning("job lease lost")
+            except LedgerAway:
+                raise
+            except Exception:
+                # The database went away while the end was being recorded: the lease runs out.
+                log.exception("job end not recorded")
+            finally:
+                self.current = None
+                seconds = time.monotonic() - started
+                metrics.ATTEMPTS.labels(claim.name, claim.queue, outcome.value).inc()
+                metrics.SECONDS.labels(claim.name).observe(seconds)
+            log.debug("job ended", outcome=outcome.value, seconds=round(seconds, 4))
+            return outcome
+
+    def died(self, claim: Claim, reason: str) -> Outcome:
+        """Record, from outside, that the process of `claim` ended without an answer."""
+        try:
+            return self._retry_or_fail(claim, self.registry.jobs.get(claim.name), reason)
+        except LeaseLost:
+            return Outcome.LOST
+
+    def hand_back(self, claim: Claim) -> None:
+        """Return a row whose attempt was cut short by a stop, without counting the attempt."""
+        self._ledger.give_back(claim, refund=True)
+
+    def context(self, claim: Claim) -> AbstractContextManager[Ctx]:
+        """A transaction as the job's organisation, or as the platform for a job without one."""
+        return self.database.context(
+            SystemActor(f"job:{claim.name}"),
+            claim.organisation_id,
+            frozenset({"admin"}),
+            platform=claim.organisation_id is None,
+            request_id=claim.request_id,
+        )
+
+    def extend(self, claim: Claim) -> bool:
+        return self._ledger.extend(claim, lease=self.lease)
+
+    def publish(self, channel: str, number: int, event: str, data: Mapping[str, Any]) -> None:
+        if self._publisher is None:
+            raise RuntimeError("this worker was started without a publisher")
+        self._publisher.publish(channel, number, event, data)
+
+    def _attempt(self, claim: Claim) -> Outcome:
+        spec: JobSpec | None = None
+        try:
+            spec = self.registry.find(claim.name)
+            if claim.attempt > claim.max_attempts:  # the last attempts ended without an answer
+                return self._fail(claim, spec, claim.last_error or "The worker stopped without an answer.")
+            args = spec.load(claim.args)
+            with time_limit(spec.soft, spec.hard):
+                if spec.simple:
+                    self._run_simple(claim, spec, args)
+                else:
+                    self._run(claim, spec, args)
+        except LeaseLost:
+            raise
+        except BadArguments as problem:
+            log.error("job arguments do not fit", reason=str(problem))
+            return self._fail(claim, spec, str(problem))
+        except GiveUp as problem:
+            log.warning("job gave up", reason=str(problem))
+            return self._fail(claim, spec, _safe(problem))
+        except DomainError as problem:
+            if problem.code in FINAL_CODES:
+                log.warning("job refused", code=problem.code, reason=problem.message)
+                return self._fail(claim, spec, _safe(problem))
+            return self._retry_or_fail(claim, spec, _safe(problem), at_least=_retry_after(problem))
+        except RetryLater as problem:
+            return self._retry_or_fail(claim, spec, _safe(problem), exactly=problem.seconds)
+        except Exception as problem:
+            log.warning("job attempt failed", error=_safe(problem), exc_info=True)
+            return self._retry_or_fail(claim, spec, _safe(problem))
+        return Outcome.DONE
+
+    def _run_simple(self, claim: Claim, spec: JobSpec, args: dict[str, Any]) -> None:
+        with self.context(claim) as ctx:
+            result = spec.function(ctx, args)
+            finish(ctx, claim, result if isinstance(result, Mapping) else None)
+
+    def _run(self, claim: Claim, spec: JobSpec, args: dict[str, Any]) -> None:
+        work = Running(self, claim, spec.soft)
+        try:
+            result = spec.function(work, args)
+        except Exception:
+            if not work.completed:
+                raise
+            log.warning("job raised after it was complete", exc_info=True)
+            return
+        if not work.completed:
+            with self.context(claim) as ctx:
+                finish(ctx, claim, result if isinstance(result, Mapping) else None)
+
+    def _retry_or_fail(
+        self,
+        claim: Claim,
+        spec: JobSpec | None,
+        reason: str,
+        *,
+        at_least: float = 0.0,
+        exactly: float | None = None,
+    ) -> Outcome:
+        if claim.attempt >= claim.max_attempts:
+            return self._fail(claim, spec, reason)
+        delay = max(at_least, backoff(claim.attempt, spec)) if exactly is None else exactly
+        if not self._ledger.give_back(claim, delay=delay, error=reason):
+            raise LeaseLost(str(claim.id))
+        return Outcome.RETRIED
+
+    def _fail(self, claim: Claim, spec: JobSpec | None, reason: str) -> Outcome:
+        """Make it a dead letter and run the job's hook in the same transaction. A hook that raises changes nothing but
+        is noted beside the reason: the job has failed either way."""
+        with self.context(claim) as ctx:
+            hold(ctx, claim)
+            if spec is not None and spec.on_failed is not None:
+                try:
+                    with ctx.session.begin_nested():
+                        spec.on_failed(ctx, dict(claim.args), reason)
+                except Exception as problem:
+                    reason = f"{reason} (on_failed: {_safe(problem)})"
+                    log.exception("job failure hook failed")
+            fail(ctx, claim, reason[:2000])
+        log.error("job failed", reason=reason)
+        return Outcome.FAILED
+
+
+class Keeper(threading.Thread):
+    """Extends the lease of a runner's current job, from a thread, so that a job need not think of it.
+
+    A process that stops or hangs with the interpreter lock held loses its lease: the job is then run elsewhere, and
+    what this one does is refused at its next transaction. `also` is called in the same rhythm.
+    """
+
+    def __init__(self, runner: Runner, also: Callable[[], None] = lambda: None) -> None:
+        super().__init__(name="lease-keeper", daemon=True)
+        self._runner = runner
+        self._also = also
+        self._stop_asked = threading.Event()
+
+    def run(self) -> None:
+        seen: UUID | None = None
+        while not self._stop_asked.wait(self._runner.lease / 3):
+            self._also()
+            claim = self._runner.current
+            if claim is None:
+                seen = None
+                continue
+            if claim.token != seen:  # younger than a third of its lease
+                seen = claim.token
+                continue
+            try:
+                self._runner.extend(claim)
+            except Exception:
+                log.warning("job lease not extended", job_id=str(claim.id), exc_info=True)
+
+    def stop(self) -> None:
+        self._stop_asked.set()
+
+
+def backoff(attempt: int, spec: JobSpec | None) -> float:
+    """Seconds before the next attempt: doubling, capped, and spread so that jobs that failed together do not return
+    together."""
+    base, cap = (spec.retry_base, spec.retry_cap) if spec else (1.0, 300.0)
+    return min(cap, base * 2.0 ** min(attempt - 1, 30)) * random.uniform(0.5, 1.0)  # noqa: S311
+
+
+def _safe(problem: BaseException) -> str:
+    """What an operator may read of an exception: the text where we wrote it, else the kind and the place. A driver's or
+    provider's message can hold a credential."""
+    if isinstance(problem, DomainError):
+        return problem.message
+    if isinstance(problem, GiveUp | RetryLater | UnknownJob | SoftLimit):
+        return str(problem)
+    frames = traceback.extract_tb(problem.__traceback__)
+    ours = next(
+        (f for f in reversed(frames) if "site-packages" not in f.filename and "/workers/r" not in f.filename), None
+    )
+    place = "" if ours is None else f" in {ours.name}, {'/'.join(ours.filename.split('/')[-3:])}:{ours.lineno}"
+    return f"{type(problem).__name__}{place}"
+
+
+def _retry_after(problem: DomainError) -> float:
+    seconds = problem.facts.get("retry_after")
+    return float(seconds) if isinstance(seconds, int | float) else 0.0
