@@ -144,7 +144,7 @@ class Bench:
                 raise SystemExit(f"{kind}: only {len(at)} of {count} jobs were done in time")
             time.sleep(0.3)
         skipped = count // 10
-        return (count - skipped - 1) / (at[-1] - at[skipped])
+        return (count - skipped - 1) / max(at[-1] - at[skipped], 1e-6)
 
     def throughput_ours(self, name: str, kind: str, count: int) -> float:
         self.promise(name, kind, count)
@@ -159,10 +159,16 @@ class Bench:
         with self.process("bare", WORKER_CORE):
             return self.rate(kind, count)
 
+    def awake(self, kind: str) -> None:
+        """Wait until relay and worker have started: a first job is done."""
+        self.promise("bench.insert", kind, 2)
+        self.rate(kind, 2)
+        time.sleep(1.5)
+
     def flowing(self, kind: str, count: int) -> float:
         """Done per second while they are being promised, one transaction each, relayed and worked on."""
         with self.process("scheduler", OTHER_CORES), self.process("worker", WORKER_CORE):
-            time.sleep(2.0)
+            self.awake("awake for flowing")
             for number in range(count):
                 with self._ctx() as ctx:
                     enqueue(ctx, "bench.insert", {"kind": kind, "number": number})
@@ -171,7 +177,7 @@ class Bench:
     def latency(self, samples: int) -> list[float]:
         """Milliseconds from the commit of a promise to the first line of the job, an idle second apart or less."""
         with self.process("scheduler", OTHER_CORES), self.process("worker", WORKER_CORE):
-            time.sleep(3.0)
+            self.awake("awake for latency")
             committed: dict[int, float] = {}
             for number in range(samples):
                 with self._ctx() as ctx:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from domain import identity
+from domain import identity, startup
 from domain.kernel import idempotency
 from domain.kernel.context import Actor, AnonymousActor, ApiKeyActor
 from domain.kernel.db import Database
@@ -44,6 +46,7 @@ class Platform:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        startup.prepare(settings)
         assert settings.database_url is not None
         self.database = Database(
             settings.database_url.reveal(),
@@ -51,7 +54,7 @@ class Platform:
             max_overflow=settings.database_overflow,
             application_name="thalweg-api",
         )
-        self.idempotency = Records()
+        self.idempotency = idempotency.Idempotency(StoredReply)
         self._stopping = threading.Event()
 
     def start(self, forget: Callable[[str | None], None]) -> None:
@@ -59,8 +62,9 @@ class Platform:
             forget(None if key_id is None else f"key:{key_id}")
 
         threading.Thread(
-            target=identity.listen_for_revocations,
-            args=(self.database, heard, self._stopping),
+            target=identity.revocations.listen,
+            args=(self.database, heard),
+            kwargs={"stop": self._stopping},
             name="revocations",
             daemon=True,
         ).start()
@@ -105,38 +109,15 @@ class Platform:
         return _STREAMS[stream["kind"]](stream)
 
 
-class Records:
-    """`Idempotency-Key` records, between the edge's shapes and the kernel's."""
-
-    def begin(self, ctx: Any, operation: str, key: str, fingerprint: bytes) -> StoredReply | None:
-        stored = idempotency.begin(ctx, operation, key, fingerprint)
-        if stored is None:
-            return None
-        return StoredReply(stored.status, stored.headers, stored.body, stored.stream)
-
-    def record(self, ctx: Any, operation: str, key: str, fingerprint: bytes, reply: StoredReply) -> None:
-        idempotency.record(
-            ctx,
-            operation,
-            key,
-            fingerprint,
-            idempotency.StoredReply(reply.status, reply.headers, reply.body, reply.stream),
-        )
-
-
 def _api_key(kind: str) -> Callable[[Database, Credential], tuple[Caller, float]]:
     def verify(database: Database, credential: Credential) -> tuple[Caller, float]:
         known = identity.verify_api_key(database, credential.value, kind)
-        actor = ApiKeyActor(known.key_id, known.user_id)
+        key = f"key:{known.key_id}"
         caller = Signed(
-            key=f"key:{known.key_id}",
-            user_key=f"user:{known.user_id}" if known.user_id else f"key:{known.key_id}",
-            actor=actor,
-            organisation_id=known.organisation_id,
-            permissions=known.permissions,
-            rate_override=known.requests_per_minute,
+            key, key, known.actor, known.organisation_id, known.scopes, rate_override=known.requests_per_minute
         )
-        return caller, min(REMEMBER_SECONDS, known.seconds_left)
+        left = math.inf if known.expires_at is None else (known.expires_at - datetime.now(UTC)).total_seconds()
+        return caller, min(REMEMBER_SECONDS, left)
 
     return verify
 

@@ -15,16 +15,18 @@ from typing import Protocol
 import structlog
 from redis.exceptions import RedisError
 
+from domain import startup
 from domain.kernel import idempotency
 from domain.kernel.context import SystemActor
 from domain.kernel.db import Database
 from domain.kernel.ledger import Ledger, Wakeups
+from domain.kernel.outbox import QUEUES
 from thalweg.config import Settings, need
 from thalweg.streams import Publisher
 from workers import heartbeats
 from workers.processes import GRACE, Forking, LongLived
 from workers.queues import connect
-from workers.registry import QUEUES, Registry, load_jobs
+from workers.registry import Registry, load_jobs
 from workers.relay import Relay
 from workers.runner import LEASE, Runner
 from workers.scheduler import Scheduler
@@ -61,6 +63,7 @@ def run_worker(
         raise ValueError(f"a worker process serves exactly one queue of {', '.join(QUEUES)}: start one for each")
     queue = queues[0]
     database_url, redis_url = _stores(settings)
+    startup.prepare(settings)
     registry = load_jobs(jobs)
     stop = _stop_on_signals()
     for warm in registry.warmers.get(queue, ()):
@@ -96,6 +99,7 @@ def run_worker(
 def run_scheduler(settings: Settings, *, jobs: str = "workers.jobs", rhythm: Rhythm | None = None) -> int:
     """Relay, scheduler and sweeper until asked to stop; answers with the exit code. Several may run at once."""
     database_url, redis_url = _stores(settings)
+    startup.load_tables()
     registry = load_jobs(jobs)
     stop = _stop_on_signals()
     database = Database(database_url, pool_size=2, max_overflow=2, application_name="thalweg scheduler")

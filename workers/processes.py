@@ -209,9 +209,12 @@ class Forking(_Worker):
     """Runs each job in a child with a session, a memory and a time limit of its own; the parent keeps the lease.
 
     `fresh` makes the child's runner: connections do not survive a fork. `memory` is bytes beyond what the parent has.
+    Linux only, like the limits it keeps.
     """
 
     def __init__(self, *args: Any, fresh: Callable[[], Runner], memory: int = 768 << 20, **kwargs: Any) -> None:
+        if not hasattr(os, "pidfd_open"):
+            raise RuntimeError("the queue 'untrusted' needs Linux 5.3 or newer: its limits are kept by the kernel")
         super().__init__(*args, **kwargs)
         self._fresh = fresh
         self._memory = memory

@@ -23,12 +23,10 @@ from croniter import croniter
 from marshmallow import RAISE, Schema, ValidationError
 
 from domain.kernel.context import Ctx
+from domain.kernel.outbox import QUEUES
 
 F = TypeVar("F", bound=Callable[..., Any])
 OnFailed = Callable[[Ctx, dict[str, Any], str], None]
-
-QUEUES = ("interactive", "default", "untrusted")
-"""`interactive`: someone waits; `default`: nobody does; `untrusted`: what strangers sent, parsed in a child process."""
 
 
 class GiveUp(Exception):

@@ -16,12 +16,12 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from enum import Enum
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID, uuid4
 
 import structlog
 
-from domain.kernel.context import Ctx, SystemActor
+from domain.kernel.context import Ctx, SystemActor, Work
 from domain.kernel.db import Database
 from domain.kernel.errors import DomainError
 from domain.kernel.ledger import Claim, LeaseLost, Ledger, LedgerAway, fail, finish, hold
@@ -89,6 +89,10 @@ class Running:
 
     def remaining(self) -> float:
         return max(0.0, self._soft_end - time.monotonic())
+
+
+if TYPE_CHECKING:
+    _promised: type[Work] = Running
 
 
 class Runner:

@@ -27,13 +27,14 @@ Purge = Callable[[], int]
 
 @dataclass(frozen=True, slots=True)
 class Rhythm:
-    """Seconds between sweeps and purges, until an unclaimed doorbell is looked for, and how long rows are kept.
+    """Seconds between sweeps, measurements and purges, and until an unclaimed doorbell is missed; how long rows stay.
 
     A unique key holds as long as its row: `done` is also how long `enqueue(unique=...)` remembers.
     """
 
     sweep: float = 2.0
     lost_after: float = 5.0
+    measure: float = 15.0
     purge: float = 300.0
     done: timedelta = timedelta(days=7)
     failed: timedelta = timedelta(days=90)
@@ -60,11 +61,14 @@ class Sweeper:
         self.alive_at = time.monotonic()
 
     def run(self, stop: threading.Event) -> None:
-        purged_at = time.monotonic()
+        purged_at = measured_at = time.monotonic()
         try:
             while not stop.wait(self._rhythm.sweep):
                 try:
                     self.sweep()
+                    if time.monotonic() - measured_at > self._rhythm.measure:
+                        measured_at = time.monotonic()
+                        self.measure()
                     if time.monotonic() - purged_at > self._rhythm.purge:
                         purged_at = time.monotonic()
                         self.purge(stop)
@@ -95,7 +99,6 @@ class Sweeper:
             # The oldest of each queue are looked at. While they were lost, younger ones may be too.
             if not again:
                 break
-        self._measure()
         return moved
 
     def purge(self, stop: threading.Event | None = None) -> int:
@@ -121,7 +124,8 @@ class Sweeper:
         heartbeats.forget(self._connection)
         return total
 
-    def _measure(self) -> None:
+    def measure(self) -> None:
+        """Count the rows in flight and failed, for Prometheus. Raises LedgerAway."""
         found = {(depth.queue, depth.state): depth for depth in self._ledger.depth()}
         for labels in self._measured - found.keys():  # labels cannot be removed in Prometheus' multi-process mode
             metrics.DEPTH.labels(*labels).set(0)

@@ -223,7 +223,7 @@ def _begun(ctx: Ctx, invocation_id: UUID) -> tuple[State, list[_Numbered]]:
     ).one_or_none()
     if found is None:
         raise NotFound("There is no such invocation.")
-    invocation, brain = found.tuple()
+    invocation, brain = found
     if invocation.state == "queued":
         invocation.state = "running"
         invocation.started_at = ctx.now()

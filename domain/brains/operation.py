@@ -66,9 +66,7 @@ def status(ctx: Ctx, brain_id: UUID) -> BrainStatus:
             select(Invocation.state, func.count(Invocation.id))
             .where(Invocation.brain_id == brain.id, Invocation.state.in_(("queued", "running")))
             .group_by(Invocation.state)
-        )
-        .tuples()
-        .all()
+        ).all()
     )
     oldest = ctx.session.scalar(
         select(func.min(Invocation.created_at)).where(Invocation.brain_id == brain.id, Invocation.state == "queued")

@@ -22,6 +22,8 @@ LEAD = 600
 SENTENCES = 2_000
 """Sentences looked at for the questions in them; a longer input has had its say."""
 TERMS = 16
+SAYS_SOMETHING = 5
+"""Words from which a statement that resembles nothing is still one that can be kept."""
 TEMPERATURE = 0.06
 
 
@@ -48,7 +50,7 @@ def read(text: str, entity_id: str | None, embedder: Embedder, deadline: Deadlin
     parts = sentences(about)
     intent, confidence = _intent(about, parts, vector, embedder, deadline)
     scope = _scope(about, entity_id)
-    domain = _domain(vector, embedder, deadline)
+    domain = _domain(about, vector, embedder, deadline)
     return Reading(
         AddressKey(intent, scope, domain, _specificity(about, domain, vector, embedder, deadline)), confidence, vector
     )
@@ -75,8 +77,11 @@ def _intent(
             scores[name] += intents.CUE
     if parts and not any(part.asks for part in parts):
         scores["knowledge_ingestion"] += intents.TOLD
+        for name in intents.ASKED:
+            scores[name] -= intents.NOT_ASKED
     if best < intents.UNCLEAR and not any(cue.search(about) for cue in intents.CUES.values()):
-        return "intent_clarification", round(max(0.0, best), 4)
+        told = not any(part.asks for part in parts) and len(about.split()) >= SAYS_SOMETHING
+        return "knowledge_ingestion" if told else "intent_clarification", round(max(0.0, best), 4)
     top = max(scores.values())
     weights = {name: math.exp((score - top) / TEMPERATURE) for name, score in scores.items()}
     chosen = max(scores, key=lambda name: (scores[name], -list(scores).index(name)))
@@ -95,13 +100,20 @@ def _scope(about: str, entity_id: str | None) -> str:
     return "global"
 
 
-def _domain(vector: Vector, embedder: Embedder, deadline: Deadline) -> str:
-    names = list(intents.DOMAINS)
-    likeness = embedder.embed([intents.DOMAINS[name] for name in names], deadline) @ vector
-    best = int(np.argmax(likeness))
-    return names[best] if float(likeness[best]) >= intents.KNOWN_DOMAIN else "general"
+def _domain(about: str, vector: Vector, embedder: Embedder, deadline: Deadline) -> str:
+    terms = [(name, term) for name, group in intents.DOMAINS.items() for term in group]
+    likeness = embedder.embed([term for _, term in terms], deadline) @ vector
+    text = " " + " ".join(_stem(word) for word in re.findall(r"[a-z0-9-]+", about.lower())) + " "
+    scores: dict[str, float] = {}
+    for name in intents.DOMAINS:
+        alike = sorted((float(s) for s, (owner, _) in zip(likeness, terms, strict=True) if owner == name), reverse=True)
+        named = sum(1 for term in intents.DOMAINS[name] if f" {' '.join(map(_stem, term.split()))} " in text)
+        scores[name] = (alike[0] + alike[1]) / 2 + intents.NAMED * min(named, 3)
+    best = max(scores, key=lambda name: scores[name])
+    return best if scores[best] >= intents.KNOWN_DOMAIN else "general"
 
 
+_FUNCTION = intents.COMMON - intents.CALENDAR
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9]{3,29}")
 
 
@@ -109,6 +121,7 @@ def _specificity(about: str, domain: str, vector: Vector, embedder: Embedder, de
     """The word that says most: near to the whole, repeated, and not the domain's own name."""
     words = [word.lower() for word in _WORD.findall(about)]
     words = [word for word in words if word not in intents.COMMON and _stem(word) != _stem(domain)]
+    words = [word for word in words if not word.endswith(("ed", "ing"))] or words
     if not words:
         return "general"
     counted = Counter(words)
@@ -116,6 +129,12 @@ def _specificity(about: str, domain: str, vector: Vector, embedder: Embedder, de
     likeness = embedder.embed(candidates, deadline) @ vector
     worth = [float(s) + 0.05 * min(counted[w] - 1, 4) for s, w in zip(likeness, candidates, strict=True)]
     return label(_stem(candidates[int(np.argmax(worth))]))
+
+
+def keywords(text: str) -> frozenset[str]:
+    """The words and figures of `text` that say something, without inflection."""
+    found = re.findall(r"[a-z0-9][a-z0-9-]+", text.lower())
+    return frozenset(_stem(w) for w in found if (len(w) > 3 or w[0].isdigit()) and w not in _FUNCTION)
 
 
 def _stem(word: str) -> str:

@@ -95,6 +95,8 @@ class Point:
 
     heading: str
     question: str
+    cue: str = ""
+    """A regular expression of words that speak of it."""
     vector: Vector | None = field(default=None, repr=False, compare=False)
 
 

@@ -20,8 +20,9 @@ _BULLET = re.compile(r"[-*•#>]+\s+|\d+[.)]\s+")
 _WORD = re.compile(r"\w")
 _ASKS = re.compile(
     r"^(?:who|whom|whose|what|which|when|where|why|how|can|could|should|shall|would|will|do|does|did|is|are|was|were|"
-    r"has|have|may|must|please|tell|show|explain|list|find|give|summari[sz]e|compare|check|verify|assess|plan|write|draft|"
-    r"describe|recommend|decide|help|analy[sz]e|review|investigate|diagnose|propose|create|define)\b",
+    r"has|have|may (?:we|i|they|he|she|you|it|our|the)|must (?:we|i|they|you)|please|tell|show|explain|list|find|give|summari[sz]e|compare|check|verify|assess|plan|write|draft|"
+    r"describe|recommend|decide|help|analy[sz]e|review|investigate|diagnose|propose|create|define|confirm|validate|"
+    r"schedule|prepare|organi[sz]e|add|remove|replace|rename|change|update|move|switch|look up|rate|estimate|translate)\b",
     re.IGNORECASE,
 )
 

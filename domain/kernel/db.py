@@ -67,7 +67,7 @@ def adapted(url: str) -> URL:
 class Database:
     """A pool of connections to `url`, healed by itself when the server comes back.
 
-    `pool_size + max_overflow` connections at most; the next caller waits up to 10 s and then gets `Unavailable`.
+    `pool_size + max_overflow` connections at most; the next caller waits `pool_timeout` seconds and then gets `Unavailable`.
     `timeouts` overrides single entries of `TIMEOUTS`.
     """
 
@@ -78,6 +78,7 @@ class Database:
         pool_size: int = 10,
         max_overflow: int = 5,
         timeouts: dict[str, int] | None = None,
+        pool_timeout: float = 10,
         application_name: str = "thalweg",
     ) -> None:
         self.url = adapted(url)
@@ -86,7 +87,7 @@ class Database:
             self.url,
             pool_size=pool_size,
             max_overflow=max_overflow,
-            pool_timeout=10,
+            pool_timeout=pool_timeout,
             query_cache_size=2_000,  # statements of some 400 operations, compiled once
             pool_use_lifo=True,  # the same warm connections again and again; the rest may idle
             use_native_hstore=False,  # spares a catalogue query on each connect
@@ -176,18 +177,22 @@ class _Transaction:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
-            if error is None:
+        failure = error
+        if error is None:
+            try:
                 self._session.commit()
+            except BaseException as raised:
+                failure = raised
+        try:
             self._session.close()  # rolls back what is still open
-        except exc.SQLAlchemyError as failure:
-            self._session.invalidate() if isinstance(failure, exc.PendingRollbackError) else self._session.close()
-            if error is None:
-                error = failure
-        if error is not None and (said := translated(error)) is not None:
-            raise said from error
-        if error is not None and kind is None:
-            raise error
+        except exc.SQLAlchemyError:  # a dead connection has nothing left to roll back
+            self._session.invalidate()
+        if failure is None:
+            return
+        if (said := translated(failure)) is not None:
+            raise said from failure
+        if failure is not error:
+            raise failure
 
 
 def translated(error: BaseException) -> DomainError | None:

@@ -42,6 +42,8 @@ from domain.kernel.ids import new_id
 from domain.kernel.pages import CursorPage, Page
 
 CHANNEL = "thalweg_outbox"
+QUEUES = ("interactive", "default", "untrusted")
+"""`interactive`: someone waits; `default`: nobody does; `untrusted`: what strangers sent, parsed in a child process."""
 STATES = ("pending", "queued", "running", "done", "failed")
 MAX_ARGS_BYTES = 64 * 1024
 
@@ -128,8 +130,10 @@ def enqueue(
     The row belongs to `ctx`'s organisation and commits with `ctx`'s transaction. With `unique`, a second promise under
     the same key within the organisation does nothing and answers with the first id, for as long as that row is kept.
 
-    Raises ValueError for arguments that are not JSON or too large.
+    Raises ValueError for a queue there is not, and for arguments that are not JSON or too large.
     """
+    if queue not in QUEUES:
+        raise ValueError(f"there is no queue {queue!r}, only {', '.join(QUEUES)}")
     payload = _json(args)
     session = ctx.session
     if session.autoflush:

@@ -60,6 +60,8 @@ class Coverage:
 
 def prepare(entries: Sequence[NewEntry], deadline: Deadline | None = None) -> list[NewEntry]:
     """The entries with their vectors. Slow (about 2 ms an entry): call it outside any transaction."""
+    if not entries:
+        return []
     vectors = inference.drivers().embedder.embed([entry.text for entry in entries], deadline)
     return [replace(entry, vector=vector) for entry, vector in zip(entries, vectors, strict=True)]
 
@@ -244,7 +246,7 @@ def counts(ctx: Ctx, brain_id: UUID | None) -> dict[str, int]:
         .where(RingEntry.brain_id.is_not_distinct_from(brain_id))
         .group_by(RingEntry.ring)
     )
-    return {"session": 0, "entity": 0, "institutional": 0} | dict(rows.tuples().all())
+    return {"session": 0, "entity": 0, "institutional": 0} | dict(rows.all())
 
 
 def coverage(ctx: Ctx, brain_id: UUID | None, depth: int = 1) -> list[Coverage]:

@@ -5,8 +5,6 @@ Revisions are linear and hand-written (`versions/NNNN_name.py`); `check(url)` co
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,9 +17,9 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, MetaData, NullPool, create_engine, text
 
-import domain
 from domain.kernel.db import adapted
 from domain.kernel.models import Base
+from domain.startup import load_tables
 
 LOCK = 0x7468616C776567  # "thalweg": one migrating process at a time
 
@@ -69,9 +67,7 @@ def check(url: str) -> list[str]:
 
 def metadata() -> MetaData:
     """The metadata with every table of the platform in it."""
-    for module in pkgutil.walk_packages(domain.__path__, "domain."):
-        if module.name.startswith("domain.kernel.") or module.name.endswith(".models"):
-            importlib.import_module(module.name)
+    load_tables()
     return Base.metadata
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from domain import brains, memory
+from domain import brains
 from handlers.thalium import wire
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def invoke_brain(
 ) -> Stream:
     resumed = wire.event_id(last_event_id)
     if resumed is not None:
-        invocation = brains.get_invocation(ctx, brain_id, resumed.trace_id)
+        invocation = brains.get_invocation(ctx, resumed.trace_id, brain_id=brain_id)
         return wire.stream(invocation.id, after=resumed.number)
     invocation = brains.start(
         ctx,
@@ -47,8 +47,7 @@ def list_brain_memory(
     session_id: str | None = None,
     entity_id: str | None = None,
 ) -> responses.MemoryPage:
-    brain = brains.get_brain(ctx, brain_id)
-    found = memory.list_entries(
-        ctx, brain.id, page, ring=ring, address_key=address_key, session_id=session_id, entity_id=entity_id
+    found = brains.list_memory(
+        ctx, brain_id, ring=ring, address_key=address_key, session_id=session_id, entity_id=entity_id, page=page
     )
     return wire.memory_page(found)

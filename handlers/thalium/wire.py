@@ -54,8 +54,8 @@ def stream(trace_id: UUID, after: int = 0) -> Stream:
         return [Event(e.number, e.name, e.data) for e in brains.events_after(ctx, trace_id, number)]
 
     return Stream(
-        channel=f"invocation:{trace_id}",
-        terminal=frozenset({"full.artifact"}),
+        channel=brains.channel(trace_id),
+        terminal=frozenset({brains.TERMINAL}),
         history=history,
         prefix=str(trace_id),
         after=after,

@@ -202,7 +202,7 @@ def main() -> None:
         reachable(project_root())
     _join(sys.argv[1] if len(sys.argv) > 1 else "")
     try:
-        app()
+        app(prog_name="./thalweg")
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     except BrokenPipeError:  # `| head`

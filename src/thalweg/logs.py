@@ -30,7 +30,7 @@ _SECRET_TEXT = re.compile(
     r"(?P<keep>(?i:\b(?:bearer|basic)\s+)|(?<=://)[^:@/\s]*:|(?i:\b(?:password|secret|token|api[_-]?key)\s*[=:]\s*))"
     r"(?:[^\s@,;\"'&]+)(?=@|\b|$)"
     r"|\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"  # a JWT
-    r"|\b[a-z]{2,12}_(?:[a-z]{2,8}_)?(?=[A-Za-z_-]*\d)[A-Za-z0-9_-]{32,}"  # prefixed keys: sk_live_..., ours, other providers'
+    r"|\b[a-z]{2,12}_(?:[a-z]{2,8}_)?(?=[A-Za-z_-]*\d)[A-Za-z0-9_-]{32,}"  # prefixed keys, ours and others'
     r"|\bsk-[A-Za-z0-9_-]{16,}"
     r"|\b(?=[A-Za-z]*\d)(?=[0-9a-z]*[A-Z])[A-Za-z0-9]{43}\b"  # 256 bits in base62
 )

@@ -56,7 +56,7 @@ TEXTS = st.sampled_from(
 )
 NUMBERS = st.one_of(
     st.integers(-5, 12),
-    st.sampled_from([0.5, 1.0, 1.5, -0.0, 2**31, 2**31 - 1, -(2**31), 2**63, 2**63 - 1, -(2**63), 10**30, 1e300, 12.0]),
+    st.sampled_from([0.5, 1.0, 1.5, -0.0, 2**31, 2**31 - 1, -(2**31), 2**63, 2**63 - 1, -(2**63), 10**30, 1e15, 12.0]),
 )
 SCALARS = st.one_of(st.none(), st.booleans(), NUMBERS, TEXTS)
 JSON = st.recursive(
@@ -162,17 +162,75 @@ def cases(draw: st.DrawFn) -> tuple[dict[str, Any], list[Any]]:
     return bundle, values + draw(st.lists(JSON, min_size=2, max_size=4))
 
 
-@settings(
+SETTINGS = settings(
     max_examples=EXAMPLES,
     deadline=None,
     derandomize="THALWEG_DIFFERENTIAL_EXAMPLES" not in os.environ,
     database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
 )
-@given(cases())
-def test_ours_and_openapi_core_agree_on_generated_schemas(case: tuple[dict[str, Any], list[Any]]) -> None:
-    bundle, values = case
+
+
+def agree(bundle: dict[str, Any], values: list[Any]) -> None:
     for direction in ("request", "response"):
         ours, theirs = verdicts(bundle, values, direction)
         for value, mine, other in zip(values, ours, theirs, strict=True):
             assert mine == other, f"{direction} ours={mine} theirs={other}\n{json.dumps(bundle)}\n{value!r}"
+
+
+@SETTINGS
+@given(cases())
+def test_ours_and_openapi_core_agree_on_generated_schemas(case: tuple[dict[str, Any], list[Any]]) -> None:
+    agree(*case)
+
+
+@st.composite
+def discriminated(draw: st.DrawFn) -> tuple[dict[str, Any], list[Any]]:
+    name = draw(NAMES)
+    variants = {key: draw(schemas(1)) for key in ("One", "Two")}
+    for variant in variants.values():
+        variant.update(type="object", required=[name])
+        variant.setdefault("properties", {})[name] = {"type": "string"}
+        for keyword in ("enum", "allOf", "anyOf", "oneOf", "not"):  # they might lead back to their own schema
+            variant.pop(keyword, None)
+    discriminator: dict[str, Any] = {"propertyName": name}
+    mapping = draw(st.sampled_from([None, {"one": "#/components/schemas/One"}, {"one": "One", "zwei": "Two"}, {}]))
+    if mapping is not None:
+        # openapi-core takes references only: a bare name is named below
+        discriminator["mapping"] = {key: t if "/" in t else f"#/components/schemas/{t}" for key, t in mapping.items()}
+    keyword = draw(st.sampled_from(["oneOf", "anyOf"]))
+    root = {keyword: [{"$ref": f"#/components/schemas/{key}"} for key in variants], "discriminator": discriminator}
+    _some(draw, root, minProperties=st.integers(0, 2), type=st.just("object"), nullable=st.booleans())
+    bundle = bundle_of(Root=root, **variants)
+    values: list[Any] = [None, 5, {}]
+    for _ in range(8):
+        value = near(draw, bundle, draw(st.sampled_from(list(variants.values()))), 3)
+        if isinstance(value, dict):
+            value[name] = draw(st.sampled_from(["One", "Two", "one", "zwei", "Other", 7, True]))
+        values.append(value)
+    return bundle, values
+
+
+@SETTINGS
+@given(discriminated())
+def test_ours_and_openapi_core_agree_on_discriminators(case: tuple[dict[str, Any], list[Any]]) -> None:
+    agree(*case)
+
+
+@st.composite
+def recursive(draw: st.DrawFn) -> tuple[dict[str, Any], list[Any]]:
+    root = draw(schemas(1))
+    again = {"$ref": "#/components/schemas/Root"}
+    root.update(type="object", properties={**root.get("properties", {}), draw(NAMES): again})
+    root["properties"][draw(NAMES)] = {"type": "array", "items": again}
+    root.pop("enum", None)
+    bundle = bundle_of(Root=root, One={"type": "string"}, Two={"type": "integer"})
+    return bundle, [near(draw, bundle, root, 6) for _ in range(8)]
+
+
+@SETTINGS
+@given(recursive())
+def test_ours_and_openapi_core_agree_on_schemas_that_contain_themselves(
+    case: tuple[dict[str, Any], list[Any]],
+) -> None:
+    agree(*case)

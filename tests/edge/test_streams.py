@@ -402,7 +402,7 @@ async def test_a_stream_goes_on_from_the_database_while_valkey_is_dead_and_live_
     kill(own_valkey)
     await produce(range(11, 21))
     await settled(lambda: client.numbers == list(range(1, 21)))
-    assert publisher.dropped > 0
+    assert publisher.backlog > 0
     assert not hub.up
     own_valkey.stop()
     own_valkey.start()  # empty: nothing was on disk
@@ -432,7 +432,45 @@ def test_a_dead_valkey_slows_a_producer_once_and_not_for_each_event(own_valkey: 
     started = time.monotonic()
     assert not any(publisher.publish("a", number, "step", {}) for number in range(2, 500))
     assert time.monotonic() - started < 4
-    assert publisher.dropped == 498
+    assert (publisher.backlog, publisher.dropped) == (498, 0)
+
+
+async def test_what_waited_for_valkey_is_sent_before_what_comes_next(own_valkey: Valkey) -> None:
+    hub, publisher = Hub(own_valkey.url, options=QUICK), Publisher(own_valkey.url, patience=0.2)
+    await hub.start()
+    client = Client(hub, "a", Store())
+    reading = asyncio.create_task(client.read())
+    assert publisher.publish("a", 1, "step", {})
+    await settled(lambda: client.numbers == [1])
+    kill(own_valkey)
+    assert not await asyncio.to_thread(publisher.publish, "a", 2, "step", {})
+    assert not publisher.publish("a", 3, "step", {})
+    own_valkey.stop()
+    own_valkey.start()
+    await settled(lambda: hub.up)
+    await settled(lambda: publisher.publish("a", 4, "done", {}))
+    assert await reading == [1, 2, 3, 4]
+    assert (publisher.backlog, publisher.dropped, hub.passed_over) == (0, 0, 0)
+    await hub.close()
+
+
+def test_what_waits_is_bounded_and_sent_at_the_end(own_valkey: Valkey) -> None:
+    publisher = Publisher(own_valkey.url, patience=0.2, backlog=10)
+    kill(own_valkey)
+    publish(publisher, "a", range(1, 31))
+    assert (publisher.backlog, publisher.dropped) == (10, 20)
+    own_valkey.stop()
+    own_valkey.start()
+    publisher.close()
+    with redis.Redis.from_url(own_valkey.url) as client:
+        assert client.xlen(STREAM + "a") == 10
+
+
+def test_an_event_that_valkey_refuses_holds_up_no_other(publisher: Publisher, valkey: redis.Redis) -> None:
+    valkey.set(STREAM + "a", "not a stream")
+    publisher.publish("a", 1, "step", {})
+    assert publisher.publish("b", 1, "step", {})
+    assert (publisher.backlog, publisher.dropped) == (0, 1)
 
 
 def test_a_valkey_that_hangs_slows_a_producer_once_and_not_for_each_event(own_valkey: Valkey) -> None:

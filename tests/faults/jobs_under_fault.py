@@ -24,7 +24,7 @@ if __name__ == "jobs_under_fault":
     @job("fault.one_row", simple=True)
     def one_row(ctx: Ctx, args: dict[str, Any]) -> None:
         ctx.session.execute(ROW, {"number": args["number"], "step": "only"})
-        time.sleep(random.uniform(0, 0.02))  # kills fall into the open transaction, too
+        time.sleep(random.uniform(0, 0.05))  # kills fall into the open transaction, too
 
     @job("fault.two_steps", retry_base=0.2)
     def two_steps(work: Work, args: dict[str, Any]) -> None:
@@ -33,7 +33,7 @@ if __name__ == "jobs_under_fault":
         with work.transaction() as ctx:
             if ctx.session.execute(SEEN, {"number": number, "step": "first"}).first() is None:
                 ctx.session.execute(ROW, {"number": number, "step": "first"})
-        time.sleep(random.uniform(0, 0.03))
+        time.sleep(random.uniform(0, 0.15))
         with work.transaction() as ctx:
             ctx.session.execute(ROW, {"number": number, "step": "second"})
             work.complete(ctx, {"number": number})

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+import psycopg
 import pytest
 from sqlalchemy import text
 
@@ -185,3 +186,44 @@ def test_only_a_failed_job_can_be_retried(promise: Callable[..., UUID], as_platf
     with as_platform() as ctx:
         job = retry_job(ctx, job_id)
         assert (job.state, job.attempts) == ("pending", 0)
+
+
+def test_no_statement_of_the_ledger_reads_the_finished_rows(database_url: str, as_platform: Any) -> None:
+    from domain.kernel import ledger as statements
+
+    with as_platform() as ctx:
+        ctx.session.execute(
+            text(
+                "INSERT INTO job (id, name, queue, args, state, finished_at) "
+                "SELECT gen_random_uuid(), 'a', 'default', '{}', "
+                "CASE WHEN n % 1000 = 0 THEN 'queued' WHEN n % 999 = 0 THEN 'failed' ELSE 'done' END, now() "
+                "FROM generate_series(1, 20000) n"
+            )
+        )
+        ctx.session.execute(text("ANALYZE job"))
+    values = {
+        "id": new_id(),
+        "token": new_id(),
+        "worker": "w",
+        "lease": timedelta(1),
+        "delay": timedelta(1),
+        "refund": 0,
+        "error": None,
+        "channel": "c",
+        "limit": 100,
+        "queue": "default",
+        "age": timedelta(1),
+        "ids": [new_id()],
+        "before": UUID(int=1),
+        "state": "done",
+    }
+    names = "_CLAIM _EXTEND _GIVE_BACK _DUE _NEXT_DUE _EXPIRED _UNCLAIMED _QUEUES_WAITING _RING_AGAIN _PURGE _DEPTH"
+    with psycopg.connect(database_url) as connection:
+        for name in names.split():
+            plan = connection.execute(f"EXPLAIN {getattr(statements, name)}", values).fetchall()
+            assert "Seq Scan on job" not in str(plan), (name, plan)
+
+
+def test_a_queue_there_is_not_is_refused_at_once(as_organisation: Any) -> None:
+    with as_organisation() as ctx, pytest.raises(ValueError, match="no queue 'fast'"):
+        enqueue(ctx, "some.job", {}, queue="fast")

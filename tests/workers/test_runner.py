@@ -7,7 +7,10 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+import structlog
 from marshmallow import Schema, fields
+from prometheus_client import REGISTRY
+from redis import Redis
 
 from domain.kernel.context import Ctx, SystemActor, Work
 from domain.kernel.db import Database
@@ -18,6 +21,7 @@ from domain.kernel.outbox import Job
 from workers.limits import Interrupted, SoftLimit
 from workers.registry import GiveUp, JobSpec, Registry, RetryLater
 from workers.runner import LeaseLost, Outcome, Runner, backoff
+from workers.sweeper import Sweeper
 
 Promise = Callable[..., UUID]
 Row = Callable[[UUID], Job]
@@ -398,3 +402,45 @@ def test_waits_between_attempts_double_up_to_a_cap_and_are_spread() -> None:
         waits = {backoff(attempt, spec) for _ in range(50)}
         assert most / 2 <= min(waits) <= max(waits) <= most
         assert len(waits) > 1
+
+
+def test_every_attempt_is_counted_by_job_queue_and_outcome(
+    registry: Registry, runner: Runner, promise: Promise, valkey: Redis, ledger: Ledger
+) -> None:
+    def counted(outcome: str) -> float:
+        labels = {"job": "counted", "queue": "interactive", "outcome": outcome}
+        return REGISTRY.get_sample_value("thalweg_jobs_attempts_total", labels) or 0.0
+
+    @registry.job("counted", simple=True)
+    def act(ctx: Ctx, args: dict[str, Any]) -> None:
+        if args["fails"]:
+            raise RuntimeError
+
+    before = counted("done"), counted("retried")
+    for fails in (False, True, True):
+        runner.run(promise("counted", {"fails": fails}, queue="interactive"))
+    assert (counted("done") - before[0], counted("retried") - before[1]) == (1, 2)
+    Sweeper(ledger, valkey).measure()
+    rows = REGISTRY.get_sample_value("thalweg_jobs_rows", {"queue": "interactive", "state": "pending"})
+    assert rows == 2
+
+
+def test_log_lines_of_a_job_carry_its_id_name_and_organisation(
+    registry: Registry, runner: Runner, promise: Promise, organisation: UUID
+) -> None:
+    seen: list[dict[str, Any]] = []
+
+    @registry.job("j", simple=True)
+    def act(ctx: Ctx, args: dict[str, Any]) -> None:
+        seen.append(structlog.contextvars.get_contextvars())
+
+    job_id = promise("j")
+    runner.run(job_id)
+    (line,) = seen
+    assert (line["job_id"], line["job"], line["organisation"], line["request_id"]) == (
+        str(job_id),
+        "j",
+        str(organisation),
+        "req-1",
+    )
+    assert "job_id" not in structlog.contextvars.get_contextvars()

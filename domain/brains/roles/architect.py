@@ -15,12 +15,18 @@ from domain.inference import Deadline, Drivers, Passage, Point, Sentence, Task, 
 from domain.kernel.errors import Unprocessable
 
 OWN = 48
-"""Sentences of the input that are weighed; of a longer one its beginning, its questions and what lies nearest them."""
+"""Sentences of the input that are weighed; of a longer one its beginning, its questions and what is nearest to them."""
 READ = 4_000
 """Sentences of the input that are looked at at all."""
 FROM_ENTRY = 2
 GUIDANCE = 0.5
-"""Baseline guidance is quoted only when it fits this well: it guides, it is not knowledge of the matter."""
+"""Baseline guidance is quoted only when it fits this well: it is not knowledge of the matter."""
+
+NAMED = 0.2
+"""Added to the similarity of a passage that holds all words of the question: vectors alone confuse like with same."""
+
+WHOLE = 0.9
+"""A sentence is at least this close as the entry it stands in: one that leans on another is not lost."""
 
 INSTRUCTIONS = (
     "You are the architect of a chain of roles. Answer the question in a few plain sentences, then in sections with "
@@ -36,9 +42,9 @@ def _think(state: State, drivers: Drivers, deadline: Deadline) -> dict[str, Any]
     about = triage.focus(text)
     heading = drivers.embedder.embed([about], deadline)[0]
     own, offsets = _of_input(text, heading, drivers, deadline)
-    remembered, sources = _of_memory(state, heading, drivers, deadline)
-    points = _points(state.intent, drivers, deadline)
     asked = [p.text for p in own if p.asks]
+    remembered, sources = _of_memory(state, " ".join(asked) or about, heading, drivers, deadline)
+    points = _points(state.intent, drivers, deadline)
     task = Task(
         kind="answer",
         instructions=INSTRUCTIONS,
@@ -145,7 +151,7 @@ def _weighed(found: list[Sentence]) -> list[Sentence]:
 
 
 def _of_memory(
-    state: State, heading: Vector, drivers: Drivers, deadline: Deadline
+    state: State, question: str, heading: Vector, drivers: Drivers, deadline: Deadline
 ) -> tuple[list[Passage], dict[str, dict[str, Any]]]:
     """The best sentences of the recalled entries. A question that was once asked is no evidence."""
     listener = state.said("listener")
@@ -157,8 +163,12 @@ def _of_memory(
     parts = [(entry, s) for entry in entries for s in sentences(entry["text"], 40) if not s.text.endswith("?")]
     vectors = drivers.embedder.embed([s.text for _, s in parts], deadline)
     taken: dict[str, int] = {}
+    wanted = triage.keywords(question)
     ranked = sorted(
-        ((float(v @ heading), entry, s, v) for (entry, s), v in zip(parts, vectors, strict=True)),
+        (
+            (max(float(v @ heading), WHOLE * entry["similarity"]) + NAMED * _share(wanted, s.text), entry, s, v)
+            for (entry, s), v in zip(parts, vectors, strict=True)
+        ),
         key=lambda each: (-(0.8 * each[0] + 0.2 * each[1]["score"]), each[1]["id"], each[2].start),
     )
     passages: list[Passage] = []
@@ -184,10 +194,14 @@ def _of_memory(
     return passages, sources
 
 
+def _share(wanted: frozenset[str], text: str) -> float:
+    return len(wanted & triage.keywords(text)) / len(wanted) if wanted else 0.0
+
+
 def _points(intent: str, drivers: Drivers, deadline: Deadline) -> tuple[Point, ...]:
     wanted = [each for each in memory.BASELINE if each.intent == intent]
     vectors = drivers.embedder.embed([f"{each.point}. {each.question}" for each in wanted], deadline)
-    return tuple(Point(each.point, each.question, v) for each, v in zip(wanted, vectors, strict=True))
+    return tuple(Point(each.point, each.question, each.cue, v) for each, v in zip(wanted, vectors, strict=True))
 
 
 ROLE = Role(

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from domain import memory
 from domain.brains import boundaries, rules
 from domain.brains.roles.role import Role
 from domain.brains.state import State
-from domain.inference import Deadline, Drivers, sentences
+from domain.inference import Deadline, Drivers, Sentence, sentences
 from domain.kernel.context import Ctx
 
 STATEMENTS = 6
 FOR_GOOD = 5
 KEPT = 2_000
 """Characters of one entry."""
+READ = 2_000
+"""Sentences of the input that are looked at."""
+SHORTEST = 12
+"""Characters; less says nothing that could be understood later."""
 REPORTED = 0.7
 """How sure the brain is of what a caller tells it."""
 HEDGED = 0.45
 SURE = 0.7
-"""A statement this sure is kept for good when it was sent to be kept, or when the answer it stands in passed the gate."""
+"""A statement this sure is kept for good when it was sent to be kept, or when the answer it is in passed the gate."""
 
 
 def _think(state: State, drivers: Drivers, deadline: Deadline) -> list[memory.NewEntry]:
@@ -57,15 +62,31 @@ def learnt(state: State) -> list[memory.NewEntry]:
 
 
 def _sorted(text: str) -> tuple[list[tuple[str, float]], list[str]]:
-    """Statements with how sure they are, and questions; in the order they were said, each once."""
+    """Statements with how sure they are, and questions; in the order they were said, each once.
+
+    A sentence that leans on the one before ("It stopped because ...") is kept together with it: alone, nobody could
+    find or understand it.
+    """
     told: dict[str, float] = {}
     asked: dict[str, None] = {}
-    for sentence in sentences(text, 2_000):
+    before: Sentence | None = None
+    for sentence in sentences(text, READ):
         if sentence.asks:
             asked[sentence.text] = None
-        elif len(sentence.text) >= 12 and not rules.reads_like_an_instruction(sentence.text):
-            told[sentence.text] = HEDGED if rules.hedged(sentence.text) else REPORTED
+        elif len(sentence.text) >= SHORTEST and not rules.reads_like_an_instruction(sentence.text):
+            whole = sentence.text
+            if before is not None and _LEANS.match(whole) and sentence.end - before.start <= KEPT:
+                told.pop(before.text, None)
+                whole = text[before.start : sentence.end]
+                sentence = Sentence(before.start, sentence.end, whole)
+            told[whole] = HEDGED if rules.hedged(whole) else REPORTED
+        before = sentence
     return list(told.items()), list(asked)
+
+
+_LEANS = re.compile(
+    r"(?:it|its|they|their|he|she|his|her|this|that|these|those|so|then|therefore|however|but|and)\b", re.I
+)
 
 
 def _may_be_kept_for_good(state: State) -> bool:

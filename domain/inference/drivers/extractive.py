@@ -50,7 +50,8 @@ def _answer(task: Task) -> dict[str, object]:
         sections.append(_section("What is asked", asked[:PER_SECTION]))
     if remembered:
         sections.append(_section("What is remembered", _diverse(remembered, PER_SECTION + 2)))
-    covered, grouped = _by_point(task.points, told)
+    grouped = _by_point(task.points, told)
+    covered = _covered(task.points, [*told, *asked, *remembered])
     sections += [_section(point.heading, passages) for point, passages in grouped]
     rest = [p for p in told if not any(p in passages for _, passages in grouped)]
     if rest:
@@ -100,16 +101,23 @@ def _worth(passage: Passage) -> float:
     return passage.score * (0.7 + 0.3 * passage.trust)
 
 
-def _by_point(points: Sequence[Point], told: Sequence[Passage]) -> tuple[set[str], list[tuple[Point, list[Passage]]]]:
+def _by_point(points: Sequence[Point], told: Sequence[Passage]) -> list[tuple[Point, list[Passage]]]:
     """Each passage under the point it speaks about most, if it speaks about one."""
     groups: dict[str, list[Passage]] = {}
-    covered: set[str] = set()
     for passage in told:
-        scored = [(_dot(passage.vector, point.vector), point.heading) for point in points]
-        covered |= {heading for score, heading in scored if score >= FITS}
+        scored = [(_fit(passage, point), point.heading) for point in points]
         if scored and (best := max(scored))[0] >= FITS:
             groups.setdefault(best[1], []).append(passage)
-    return covered, [(p, _diverse(groups[p.heading], PER_SECTION)) for p in points if p.heading in groups]
+    return [(p, _diverse(groups[p.heading], PER_SECTION)) for p in points if p.heading in groups]
+
+
+def _covered(points: Sequence[Point], passages: Sequence[Passage]) -> set[str]:
+    return {point.heading for point in points if any(_fit(passage, point) >= FITS for passage in passages)}
+
+
+def _fit(passage: Passage, point: Point) -> float:
+    said = bool(point.cue) and re.search(point.cue, passage.text, re.IGNORECASE) is not None
+    return max(0.0, _dot(passage.vector, point.vector)) + (FITS if said else 0.0)
 
 
 def _closeness(a: Passage, b: Passage) -> float:

@@ -221,6 +221,14 @@ class _Bundler:
                 return _MISSING
         return node
 
+    def _place(self, target: Target) -> Place:
+        """Where a definition is written: the line of its name."""
+        top = Place(self.library.name(target.file), 1)
+        if not target.pointer:
+            return top
+        parent = self._at(Target(target.file, target.pointer[:-1]))
+        return place_of_child(parent, target.pointer[-1], top)
+
     def _refer(self, kind: str, file: Path, node: Mapped) -> Any:
         place = place_of(node, Place(self.library.name(file), 1))
         target = self._follow(file, node, place)
@@ -238,8 +246,7 @@ class _Bundler:
             if not COMPONENT_NAME.match(name):
                 self._report(place, f"{name!r} is no component name", "use letters, digits, `.`, `_` and `-`")
                 return node
-            where = place_of(self._at(target), Place(self.library.name(target.file), 1))
-            self._register(section, name, target, kind, where)
+            self._register(section, name, target, kind, self._place(target))
         out = node.like()
         out["$ref"] = f"#/components/{section}/{name}"
         return out
@@ -330,7 +337,9 @@ class _Bundler:
             entries = Mapped()
             for name in sorted(set(names)):
                 if (section, name) in self.components:
-                    entries[name] = self.components[(section, name)].content
+                    component = self.components[(section, name)]
+                    entries[name] = component.content
+                    entries.elsewhere[name] = self._place(component.target)
                 else:
                     first, place = self.aliases[(section, name)]
                     entries[name] = Mapped(place.file, place.line)

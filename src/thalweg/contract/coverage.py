@@ -126,7 +126,7 @@ def inventory(project: Project) -> dict[str, list[tuple[str, str]]]:
 
 
 def _template(path: str) -> str:
-    """Without the names of variables, in whichever way they are written (`{id}`, `:id`, `<id>`), and without a query."""
+    """The path without a query and without the names of variables, however they are written (`{id}`, `:id`, `<id>`)."""
     path = path.split("?")[0].rstrip("/") or "/"
     return re.sub(r"\{[^/{}]*\}|(?<=/):[^/]+|<[^/<>]+>", "{}", path)
 

@@ -23,7 +23,7 @@ _RANK = {"breaking": 0, "warning": 1, "info": 2}
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One difference. `where` names operation and place; `judged_by` is specshift, or the rule of ours that knew better."""
+    """One difference. `where` names operation and place; `judged_by`: specshift, or a rule of ours."""
 
     verdict: Verdict
     where: str

@@ -96,7 +96,7 @@ def request_models(header: str, roots: manifest.Roots) -> str:
         },
     )
     # A rebuild at the end of the module would build at import what `defer_build` puts off.
-    code = re.sub(r"^\w+\.model_rebuild\(\)\n", "", code, flags=re.MULTILINE).rstrip() + "\n"
+    code = re.sub(r"^\w+\.model_rebuild\(\)\n?", "", code, flags=re.MULTILINE).rstrip() + "\n"
     for wrapper, names in sorted(roots.wrappers.items()):
         held = " | ".join(names)
         code += f"\n\nclass {wrapper}(RequestRoot[{held}]):\n    pass\n"

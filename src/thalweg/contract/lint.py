@@ -14,6 +14,8 @@ from thalweg.contract.rules import load
 from thalweg.contract.rules.view import View
 from thalweg.contract.sources import Library, Mapped, escape, place_of_child
 
+STRUCTURE = "openapi-structure"
+
 
 @dataclass(frozen=True, slots=True)
 class Exempt:
@@ -59,19 +61,22 @@ def lint(project: Project, surfaces: Sequence[str]) -> list[Finding]:
 def lint_bundle(project: Project, made: Bundle) -> list[Finding]:
     """What the rules say of one bundle."""
     view = View(made, project)
-    return [
-        Finding(
-            rule.name,
-            breach.message,
-            breach.fix,
-            breach.place,
-            escape(breach.pointer),
-            rule.severity,
-            made.surface,
-        )
-        for rule in load().values()
-        for breach in rule.check(view)
-    ]
+    rules = load()
+    unsound = list(rules[STRUCTURE].check(view))
+    findings = []
+    for rule in rules.values():
+        try:
+            breaches = unsound if rule.name == STRUCTURE else list(rule.check(view))
+        except (TypeError, AttributeError, KeyError, ValueError):
+            # Rules trust the structure of a document. Where it is broken, that finding comes first.
+            if not unsound:
+                raise
+            continue
+        findings += [
+            Finding(rule.name, one.message, one.fix, one.place, escape(one.pointer), rule.severity, made.surface)
+            for one in breaches
+        ]
+    return findings
 
 
 def unreached(project: Project, bundles: Sequence[Bundle], library: Library, *, whole: bool) -> list[Finding]:

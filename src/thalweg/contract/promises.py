@@ -1,4 +1,4 @@
-"""Promises that a generic comparison does not look at: credentials, permissions, limits, headers, bounds that are new."""
+"""What a generic comparison does not look at: credentials, permissions, limits, headers, bounds that are new."""
 
 from __future__ import annotations
 

@@ -109,10 +109,9 @@ def _function(project: Project, entry: Entry) -> str:
     if style:
         required.append(f"page: {_short(types.get(style))}")
     name = snake_case(entry["operation_id"])
-    lines = ",\n    ".join(required + optional)
     summary = str(entry.get("summary") or name).rstrip(".")
     return (
-        f"def {name}(\n    {lines},\n) -> {_answer(entry)}:\n"
+        f"def {name}({', '.join(required + optional)}) -> {_answer(entry)}:\n"
         f'    """{summary[:1].upper() + summary[1:]}."""\n    raise not_implemented()'
     )
 

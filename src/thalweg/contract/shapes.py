@@ -120,9 +120,9 @@ class Shapes:
             required = [key for key in schema.get("required", ()) if key in kept]
             if required:
                 out["required"] = required
-            out["additionalProperties"] = (
-                self._shape(extra, f"{name}Value") if isinstance(extra, Mapping) else bool(extra)
-            )
+            typed = isinstance(extra, Mapping) and self.direction == "request"
+            # mypy knows no `extra_items` yet (PEP 728): an answer with typed extras is an open TypedDict.
+            out["additionalProperties"] = self._shape(extra, f"{name}Value") if typed else extra is not False
         if schema.get("description"):
             out["description"] = _first_sentence(schema["description"])
         if top:

@@ -22,13 +22,15 @@ Pointer = tuple[str | int, ...]
 class Mapped(dict[str, Any]):
     """A mapping that knows where it and its keys were written."""
 
-    __slots__ = ("file", "line", "lines")
+    __slots__ = ("elsewhere", "file", "line", "lines")
 
     def __init__(self, file: str = "-", line: int = 1) -> None:
         super().__init__()
         self.file = file
         self.line = line
         self.lines: dict[str, int] = {}
+        self.elsewhere: dict[str, Place] = {}
+        """Places of entries that come from several files."""
 
     def like(self) -> Mapped:
         """An empty mapping with the same origin."""
@@ -63,8 +65,11 @@ def place_of(node: object, default: Place) -> Place:
 
 def place_of_child(parent: object, key: str | int, default: Place) -> Place:
     """Where the entry `key` of `parent` was written: the line of the key itself where it is known."""
-    if isinstance(parent, Mapped) and isinstance(key, str) and key in parent.lines:
-        return Place(parent.file, parent.lines[key])
+    if isinstance(parent, Mapped) and isinstance(key, str):
+        if key in parent.elsewhere:
+            return parent.elsewhere[key]
+        if key in parent.lines:
+            return Place(parent.file, parent.lines[key])
     if isinstance(parent, Listed) and isinstance(key, int) and key < len(parent.lines):
         return Place(parent.file, parent.lines[key])
     try:

@@ -35,6 +35,15 @@ class HostFlask(flask.Flask):
 
     session_interface = _NoSessions()
 
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """Views are synchronous here: handlers run in threads, and only streams are asynchronous."""
+        return func
+
+    def preprocess_request(self) -> Any:
+        if self.before_request_funcs or self.url_value_preprocessors:
+            return super().preprocess_request()
+        return None
+
     def create_url_adapter(self, request: flask.Request | None) -> Any:
         if request is not None and (preset := request.environ.get(PRESET)) is not None:
             request.url_rule, request.view_args = preset

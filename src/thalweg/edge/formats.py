@@ -69,8 +69,9 @@ def fragment(name: str, type_: str | None) -> Mapping[str, Any] | None:
         bounds = {"minimum": low, "maximum": high}
         if type_ == "integer":
             return bounds
-        # the format speaks of integers only: a fraction beside it is judged by `type`
-        return {"anyOf": [{"not": {"type": "integer"}}, bounds]} if type_ is None else None
+        if type_ not in (None, "number"):
+            return None
+        return {"anyOf": [{"not": {"type": "integer"}}, bounds]}  # the format speaks of integers only
     return _FRAGMENTS.get(name)
 
 

@@ -34,6 +34,10 @@ from thalweg.edge.specification import BundledSpecification, HandlerResolver
 from thalweg.edge.sse import StreamOptions
 from thalweg.edge.tails import Tails
 
+# With thousands of open streams a collection of everything stands for 50 to 160 ms, and at Python's own thresholds it
+# comes several times while they are opened. The young generations still run often (3 to 5 ms).
+GC_THRESHOLDS = (2_000, 10, 50)
+
 
 @dataclass(frozen=True, slots=True)
 class Document:
@@ -149,6 +153,8 @@ class ApiProcess:
         # What start-up has made stays: collecting it again and again is what the slowest requests wait for.
         gc.collect()
         gc.freeze()
+        thresholds = gc.get_threshold()
+        gc.set_threshold(*GC_THRESHOLDS)
         try:
             yield self
         finally:
@@ -158,6 +164,7 @@ class ApiProcess:
             await self.pool.run(self.observer.stop)
             self.pool.close()
             gc.unfreeze()
+            gc.set_threshold(*thresholds)
 
 
 def create(settings: Settings | None = None, root: Path | None = None) -> ApiProcess:

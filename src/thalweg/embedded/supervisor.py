@@ -56,7 +56,7 @@ class Plan:
 
     `data`: the folder of the stores and logs, taken for this supervisor alone; None: nothing of ours is on the disk,
     and the children write where we do. `host` and `port` matter when a part serves. `prepare`: the arguments of the
-    command that migrates; what it writes is shown to the user at the end.
+    command that migrates, which gets the URL as its last; what it writes is shown to the user at the end.
     """
 
     root: Path
@@ -229,7 +229,7 @@ class Supervisor:
         with (
             log.open("wb") as errors,
             subprocess.Popen(
-                [*self._plan.command, *self._plan.prepare],
+                [*self._plan.command, *self._plan.prepare, self.url],
                 env=self._environment(),
                 cwd=self._plan.root,
                 stdin=subprocess.DEVNULL,

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import redis
@@ -30,15 +32,23 @@ return 1
 """
 
 
+# An answer of these kinds is the server's state, not the event's fault: it is tried again.
+_AWAY = (redis.ConnectionError, redis.TimeoutError, redis.exceptions.ReadOnlyError)
+_BACKLOG_SECONDS = 60.0
+
+
 class Publisher:
     """Appends numbered events to streams; safe to share between threads, and across a fork.
 
-    Valkey being away never fails the caller: an event is retried for a moment, then dropped with a warning, because
-    readers take what is missing from the stream's `history`. After a failure publishing is not even tried for a
-    while, so that a job which emits hundreds of events is not slowed down by each.
+    Valkey being away never fails the caller. An event is retried for a moment, then kept (up to `backlog` of them, for
+    a minute) and sent before the next one that goes through; what is dropped in the end readers take from the stream's
+    `history`. After a failure nothing is tried for a while, so that a job which emits hundreds of events is slowed down
+    once and not by each.
     """
 
-    def __init__(self, redis_url: str, *, keep: int = 1000, expire: int = 3600, patience: float = 0.5) -> None:
+    def __init__(
+        self, redis_url: str, *, keep: int = 1000, expire: int = 3600, patience: float = 0.5, backlog: int = 1000
+    ) -> None:
         """`keep`: entries a stream holds (about); `expire`: seconds after its last event; `patience`: of one try."""
         self._redis = redis.Redis.from_url(
             redis_scheme(redis_url),
@@ -48,44 +58,84 @@ class Publisher:
             health_check_interval=30,
         )
         self._append = self._redis.register_script(_APPEND)
-        self._keep, self._expire = keep, expire
+        self._keep, self._expire, self._most = keep, expire, backlog
         self._lock = threading.Lock()
+        self._waiting: deque[_Unsent] = deque()
         self._rest_until, self._rest = 0.0, 0.0
         self.dropped = 0
         """Events that Valkey never got."""
 
     def publish(self, channel: str, number: int, event: str, data: Mapping[str, Any]) -> bool:
-        """Append event `number` (from 1, without gaps). False: Valkey is away and the event was dropped.
+        """Append event `number` (from 1, without gaps). False: Valkey is away, the event is kept for later.
 
         A number that was published before is left as it is. Raises ValueError for a bad name or number, TypeError
         for data that is not JSON.
         """
         if number < 1:
             raise ValueError("events are numbered from 1")
-        payload = wire.encode(data)
-        name = wire.check_name(event)
-        if time.monotonic() < self._rest_until:
-            self._drop(channel, number)
-            return False
-        try:
-            self._append(
-                keys=[wire.STREAM + channel],
-                args=[number, name, payload, self._keep, self._expire, wire.TOPIC + channel],
-            )
-        except redis.RedisError as failure:
-            with self._lock:
-                self._rest = min(max(self._rest * 2, 0.5), 5.0)
-                self._rest_until = time.monotonic() + self._rest
-            log.warning("an event was not published, readers will find it in the database: %s", type(failure).__name__)
-            self._drop(channel, number)
-            return False
-        self._rest = 0.0
-        return True
+        unsent = _Unsent(time.monotonic(), channel, number, wire.check_name(event), wire.encode(data))
+        with self._lock:
+            self._waiting.append(unsent)
+            while len(self._waiting) > self._most:
+                self._drop()
+            return time.monotonic() >= self._rest_until and self._send()
+
+    @property
+    def backlog(self) -> int:
+        """Events that wait for Valkey."""
+        return len(self._waiting)
+
+    def flush(self) -> bool:
+        """Try once more to send what waits, now. True: nothing waits any more."""
+        with self._lock:
+            return self._send()
 
     def close(self) -> None:
+        """Send what waits, if that can be done at once, and disconnect."""
+        self.flush()
         self._redis.close()
 
-    def _drop(self, channel: str, number: int) -> None:
-        with self._lock:
-            self.dropped += 1
-        log.debug("dropped event %d of %s", number, channel)
+    def _send(self) -> bool:
+        """Send in order, the oldest first; stop at the first that does not get through."""
+        while self._waiting:
+            oldest = self._waiting[0]
+            if time.monotonic() - oldest.since > _BACKLOG_SECONDS:
+                self._drop()
+                continue
+            try:
+                self._append(
+                    keys=[wire.STREAM + oldest.channel],
+                    args=[
+                        oldest.number,
+                        oldest.name,
+                        oldest.payload,
+                        self._keep,
+                        self._expire,
+                        wire.TOPIC + oldest.channel,
+                    ],
+                )
+            except _AWAY as away:
+                self._rest = min(max(self._rest * 2, 0.5), 5.0)
+                self._rest_until = time.monotonic() + self._rest
+                log.warning("events wait for valkey, readers find them in the database: %s", type(away).__name__)
+                return False
+            except redis.RedisError as refused:
+                log.warning("event %d of %s was refused by valkey: %s", oldest.number, oldest.channel, refused)
+                self._drop()
+                continue
+            self._waiting.popleft()
+            self._rest = 0.0
+        return True
+
+    def _drop(self) -> None:
+        self._waiting.popleft()
+        self.dropped += 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Unsent:
+    since: float
+    channel: str
+    number: int
+    name: str
+    payload: bytes

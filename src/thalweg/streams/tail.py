@@ -49,7 +49,7 @@ class TailOptions:
     """Events read from the stream store at once."""
     settle: float = 0.2
     """How long a new stream with no event at all waits for one before the database is asked."""
-    idle: tuple[float, float] = (5.0, 60.0)
+    idle: tuple[float, float] = (15.0, 60.0)
     """A silent stream asks the database after the first, then less and less often: a message can be lost."""
     away: tuple[float, float] = (0.25, 5.0)
     """How often the database is asked while Valkey is away, first and at most."""

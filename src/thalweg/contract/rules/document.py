@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
+from thalweg.contract.handlers import FREE_MODULES
 from thalweg.contract.rules import rule
 from thalweg.contract.rules.view import Breach, View, text
 
@@ -16,29 +17,53 @@ _TAG = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*\Z")
 _PASCAL = re.compile(r"[A-Z][A-Za-z0-9]*\Z")
 
 
+_DEFINITIONS = {
+    "openapi": "#",
+    **{
+        kind: f"#/definitions/{kind[0].upper()}{kind[1:]}"
+        for kind in (
+            "info", "contact", "license", "server", "tag", "components", "pathItem", "operation", "parameter", "header",
+            "requestBody", "mediaType", "encoding", "response", "schema", "discriminator", "example", "link",
+            "securityScheme", "callback",
+        )
+    },
+}  # fmt: skip
+
+
 @cache
-def _structure() -> Any:
-    """The OpenAPI Initiative's own schema of a 3.0 document."""
+def _structure(kind: str) -> Any:
+    """The OpenAPI Initiative's own schema of one kind of object in a 3.0 document."""
     import importlib.resources
 
     import jsonschema_rs
 
     file = importlib.resources.files("openapi_spec_validator") / "resources/schemas/v3.0/schema.json"
-    return jsonschema_rs.validator_for(json.loads(file.read_text("utf-8")))
+    schema = json.loads(file.read_text("utf-8"))
+    if kind != "openapi":
+        schema = {"$schema": schema["$schema"], "$ref": _DEFINITIONS[kind], "definitions": schema["definitions"]}
+    return jsonschema_rs.validator_for(schema, mask="the value")
 
 
 @rule("openapi-structure", "The document is structurally valid by the OpenAPI Initiative's schema of 3.0.")
 def openapi_structure(view: View) -> Iterator[Breach]:
-    for error in _structure().iter_errors(view.document):
-        path = list(error.instance_path)
-        site = view.root
-        for candidate in (one for sites in view.sites.values() for one in sites):
-            pointer = candidate.pointer
-            if len(pointer) > len(site.pointer) and list(pointer) == path[: len(pointer)]:
-                site = candidate
-        rest = "/".join(str(part) for part in path[len(site.pointer) :])
-        where = f"{site.kind} {rest}".strip()
-        yield Breach(site, f"{where}: {error.message[:300]}", "follow the OpenAPI 3.0.3 Specification")
+    if _structure("openapi").is_valid(view.document):
+        return
+    # The whole schema can only say "this path item fits nothing": ask of each object alone, and report the innermost.
+    sites = [site for kind in _DEFINITIONS for site in view.all(kind)]
+    broken = {site.pointer: site for site in sites if not _structure(site.kind).is_valid(site.node)}
+    around = {site.within.pointer for site in broken.values() if site.within is not None}
+    found = False
+    for pointer, site in broken.items():
+        if pointer in around or any(one[: len(pointer)] == pointer for one in around):
+            continue
+        for error in _structure(site.kind).iter_errors(site.node):
+            found = True
+            where = "/".join(str(part) for part in error.instance_path)
+            key = error.instance_path[0] if error.instance_path else None
+            said = f"{site.kind} {where}: {error.message}" if where else f"{site.kind}: {error.message}"
+            yield Breach(site, said[:300], "follow the OpenAPI 3.0.3 Specification", key)
+    if not found:
+        yield Breach(view.root, "the document is no OpenAPI 3.0 document", "follow the OpenAPI 3.0.3 Specification")
 
 
 @rule("openapi-version", "The document says `openapi: 3.0.3` (Connexion reads no 3.1).")
@@ -82,7 +107,7 @@ def tags_described(view: View) -> Iterator[Breach]:
         if name in seen:
             yield Breach(site, f"tag {name!r} is declared twice", "remove one")
         seen.add(name)
-        if not _TAG.match(name):
+        if not _TAG.match(name) or name in FREE_MODULES:
             yield Breach(site, f"tag {name!r} cannot name a module", "write it as lower-case words with - between")
         if len(text(site.node, "description")) < 10:
             yield Breach(site, f"tag {name!r} is not described", "say in a sentence what belongs to it")

@@ -1,0 +1,64 @@
+"""What every process does before it calls a verb: know all tables, and bind the model drivers."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from typing import Any, Protocol
+
+import domain
+from domain import inference
+
+
+class Secret(Protocol):
+    def reveal(self) -> str: ...
+
+
+class PlatformSettings(Protocol):
+    """What the domain reads of the platform's settings (docs/configuration.md)."""
+
+    @property
+    def model(self) -> str: ...
+    @property
+    def vision_model(self) -> str | None: ...
+    @property
+    def embeddings(self) -> str: ...
+    @property
+    def speech(self) -> str: ...
+    @property
+    def openai_api_key(self) -> Secret | None: ...
+    @property
+    def openai_base_url(self) -> str | None: ...
+    @property
+    def anthropic_api_key(self) -> Secret | None: ...
+    @property
+    def anthropic_base_url(self) -> str | None: ...
+
+
+def prepare(settings: PlatformSettings) -> None:
+    """Raises `ValueError` that names the setting that the domain cannot use."""
+    load_tables()
+    inference.configure(_inference(settings))
+
+
+def load_tables() -> None:
+    """Import the tables of every context: a foreign key into another context resolves in any process."""
+    for module in pkgutil.walk_packages(domain.__path__, "domain."):
+        if module.name.startswith("domain.kernel.") or module.name.endswith(".models"):
+            importlib.import_module(module.name)
+
+
+def _inference(settings: PlatformSettings) -> dict[str, Any]:
+    driver, _, name = settings.model.partition(":")
+    chosen: dict[str, Any] = {"model": driver, "embeddings": settings.embeddings, "speech": settings.speech}
+    if name:
+        chosen[f"{driver}_model"] = name
+    if settings.vision_model is not None:
+        if settings.vision_model != settings.model:
+            raise ValueError("vision_model: has to be the same as `model`; another one cannot be used beside it yet")
+        chosen["images"] = True
+    for provider in ("openai", "anthropic"):
+        key: Secret | None = getattr(settings, f"{provider}_api_key")
+        chosen[f"{provider}_api_key"] = None if key is None else key.reveal()
+        chosen[f"{provider}_base_url"] = getattr(settings, f"{provider}_base_url")
+    return chosen
