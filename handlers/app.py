@@ -114,7 +114,7 @@ def _api_key(kind: str) -> Callable[[Database, Credential], tuple[Caller, float]
         known = identity.verify_api_key(database, credential.value, kind)
         key = f"key:{known.key_id}"
         caller = Signed(
-            key, key, known.actor, known.organisation_id, known.scopes, rate_override=known.requests_per_minute
+            key, key, known.actor, known.organisation_id, known.permissions, rate_override=known.requests_per_minute
         )
         left = math.inf if known.expires_at is None else (known.expires_at - datetime.now(UTC)).total_seconds()
         return caller, min(REMEMBER_SECONDS, left)

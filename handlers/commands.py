@@ -9,6 +9,7 @@ import json
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
@@ -34,6 +35,7 @@ SCOPES = ("invoke", "memory:read")
 EXAMPLE = "Our supplier raised prices by 12 percent and deliveries slip by two weeks. Should we look for another one?"
 
 Organisation = Annotated[str, typer.Option("--organisation", "-o", help="The organisation, by its slug.")]
+Data = Annotated[Path | None, typer.Option(help="The data folder of the installation.", show_default=".data")]
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 
 
@@ -51,13 +53,14 @@ def create_key(
     days: Annotated[
         int | None, typer.Option(min=1, help="It expires after so many days.", show_default="never")
     ] = None,
+    data: Data = None,
 ) -> None:
     """Make a key and print it. It is shown once: only its digest is stored."""
     from datetime import timedelta
 
     from domain import identity
 
-    with _organisation(organisation, create=create_organisation) as ctx:
+    with _organisation(organisation, data, create=create_organisation) as ctx:
         expires = None if days is None else ctx.now() + timedelta(days=days)
         made, plain = identity.issue_api_key(ctx, name, list(scope or SCOPES), expires_at=expires)
         typer.echo(f"{made.name} ({made.id}): keep it now, it is not shown again.", err=True)
@@ -65,13 +68,13 @@ def create_key(
 
 
 @key.command("list")
-def list_keys(organisation: Organisation = DEMO, as_json: AsJson = False) -> None:
+def list_keys(organisation: Organisation = DEMO, as_json: AsJson = False, data: Data = None) -> None:
     """An organisation's keys, newest first. The keys themselves are not stored."""
     from domain import identity
     from domain.kernel.pages import CursorPage
 
     rows: list[dict[str, Any]] = []
-    with _organisation(organisation) as ctx:
+    with _organisation(organisation, data) as ctx:
         cursor: str | None = None
         while True:
             page = identity.list_api_keys(ctx, CursorPage(100, cursor))
@@ -96,11 +99,13 @@ def list_keys(organisation: Organisation = DEMO, as_json: AsJson = False) -> Non
 
 
 @key.command("revoke")
-def revoke_key(key_id: Annotated[UUID, typer.Argument(metavar="ID")], organisation: Organisation = DEMO) -> None:
+def revoke_key(
+    key_id: Annotated[UUID, typer.Argument(metavar="ID")], organisation: Organisation = DEMO, data: Data = None
+) -> None:
     """Revoke a key for good. It is refused from this moment on."""
     from domain import identity
 
-    with _organisation(organisation) as ctx:
+    with _organisation(organisation, data) as ctx:
         name = identity.revoke_api_key(ctx, key_id).name
     typer.echo(f"{name} ({key_id}) is revoked.")
 
@@ -114,21 +119,22 @@ def create_brain(
     slug: Annotated[str | None, typer.Option(help="Its short name.", show_default="made of the name")] = None,
     blocked: Annotated[list[str] | None, typer.Option("--block", help="A term that no answer may contain.")] = None,
     organisation: Organisation = DEMO,
+    data: Data = None,
 ) -> None:
     """Make a brain and print its id."""
     from domain import brains
 
-    with _organisation(organisation) as ctx:
+    with _organisation(organisation, data) as ctx:
         made = brains.create_brain(ctx, name, slug=slug, blocked_terms=list(blocked or ())).id
     typer.echo(str(made))
 
 
 @brain.command("list")
-def list_brains(organisation: Organisation = DEMO, as_json: AsJson = False) -> None:
+def list_brains(organisation: Organisation = DEMO, as_json: AsJson = False, data: Data = None) -> None:
     """An organisation's brains."""
     from domain import brains
 
-    with _organisation(organisation) as ctx:
+    with _organisation(organisation, data) as ctx:
         rows = [
             {
                 "id": str(found.id),
@@ -145,21 +151,21 @@ def list_brains(organisation: Organisation = DEMO, as_json: AsJson = False) -> N
 
 
 @app.command()
-def demo() -> None:
+def demo(data: Data = None) -> None:
     """Sample data: an organisation, a brain, a fresh key, and a call to try them with."""
     from thalweg.embedded.supervisor import noted
 
-    with _stores() as (settings, database):
+    with _stores(data) as (settings, database):
         url = str(noted(settings.data_dir).get("url") or settings.base_url)
         typer.echo(_welcome(database, url, "demo", always=True))
 
 
 @db.command("upgrade")
-def upgrade_database() -> None:
+def upgrade_database(data: Data = None) -> None:
     """Bring the database to this version. Safe to repeat, and to run from several machines at once."""
     from domain import migrations
 
-    with _stores() as (settings, _):
+    with _stores(data) as (settings, _):
         assert settings.database_url is not None
         before = migrations.current(settings.database_url.reveal())
         migrations.upgrade(settings.database_url.reveal())
@@ -172,9 +178,10 @@ def upgrade_database() -> None:
 
 def prepare(settings: Settings, url: str) -> str:
     """Migrates; the first time, makes the demo organisation. Answers what a new user should read, or nothing."""
-    from domain import migrations
+    from domain import migrations, startup
     from domain.kernel.db import Database
 
+    startup.load_tables()
     assert settings.database_url is not None
     migrations.upgrade(settings.database_url.reveal())
     if settings.environment == "production":
@@ -190,7 +197,7 @@ def checks(settings: Settings) -> Iterator[Check]:
     """What `doctor` looks at beyond the toolkit's own parts: the schema and the models."""
     if settings.database_url is not None:
         yield _schema(settings.database_url.reveal())
-    yield _models()
+    yield _models(settings)
 
 
 def _schema(url: str) -> Check:
@@ -206,13 +213,16 @@ def _schema(url: str) -> Check:
     return Check("schema", "fail", f"at {found or 'nothing'}, this version needs {wanted}", "Run: ./thalweg db upgrade")
 
 
-def _models() -> Check:
-    from domain import inference
+def _models(settings: Settings) -> Check:
+    from domain import inference, startup
     from thalweg.doctor import Check
 
     try:
+        startup.prepare(settings)
         drivers = inference.drivers()
         drivers.warm()
+    except ValueError as error:
+        return Check("models", "fail", str(error), "docs/configuration.md describes the settings of models.")
     except Exception as error:
         return Check("models", "fail", f"cannot be loaded: {error}", "Reinstall: remove .venv and run ./thalweg again.")
     names = ", ".join(sorted(drivers.languages))
@@ -260,14 +270,16 @@ def _how_to_call(url: str, plain: str, found: Brain) -> str:
 
 
 @contextmanager
-def _stores() -> Iterator[tuple[Settings, Database]]:
+def _stores(data: Path | None) -> Iterator[tuple[Settings, Database]]:
     """Settings and a database for one command: configured, running, or started for as long as it takes."""
+    from domain import startup
     from domain.kernel.db import Database
     from domain.kernel.errors import DomainError
     from thalweg.config import load
     from thalweg.installation import connected, project_root
 
-    with connected(load(root=project_root())) as settings:
+    with connected(load(root=project_root(), overrides={"data_dir": data})) as settings:
+        startup.load_tables()
         assert settings.database_url is not None
         database = Database(settings.database_url.reveal(), pool_size=1, application_name="thalweg command")
         try:
@@ -281,14 +293,14 @@ def _stores() -> Iterator[tuple[Settings, Database]]:
 
 
 @contextmanager
-def _organisation(slug: str, *, create: bool = False) -> Iterator[Ctx]:
+def _organisation(slug: str, data: Path | None, *, create: bool = False) -> Iterator[Ctx]:
     """A transaction of the operator's in an organisation. The schema is brought up to date first."""
     from domain import identity, migrations
     from domain.kernel.context import SystemActor
     from domain.kernel.errors import NotFound
 
     actor = SystemActor("command line")
-    with _stores() as (settings, database):
+    with _stores(data) as (settings, database):
         assert settings.database_url is not None
         if migrations.current(settings.database_url.reveal()) is None:
             migrations.upgrade(settings.database_url.reveal())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from domain.kernel.db import Database
 
 app = typer.Typer()
+Data = Annotated[Path | None, typer.Option(help="The data folder of the installation.", show_default=".data")]
 jobs = typer.Typer(help="Background jobs: what failed, and another try.", no_args_is_help=True)
 app.add_typer(jobs, name="jobs")
 
@@ -21,6 +23,7 @@ app.add_typer(jobs, name="jobs")
 def list_(
     state: Annotated[str, typer.Option(help="pending, running, done, failed or all.")] = "failed",
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many, newest first.")] = 50,
+    data: Data = None,
 ) -> None:
     """Jobs, newest first; those that failed for good, unless told otherwise."""
     from rich.console import Console
@@ -29,7 +32,7 @@ def list_(
     from domain.kernel.pages import CursorPage
     from workers import deadletters
 
-    with _database() as database:
+    with _database(data) as database:
         found = deadletters.list_jobs(database, state=None if state == "all" else state, page=CursorPage(limit, None))
     out = Console(highlight=False)
     if not found.items:
@@ -52,6 +55,7 @@ def list_(
 def retry(
     ids: Annotated[list[UUID] | None, typer.Argument(help="Jobs to try again.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="All that have failed.")] = False,
+    data: Data = None,
 ) -> None:
     """Give failed jobs another chance, with all their tries."""
     from domain.kernel.errors import DomainError
@@ -61,7 +65,7 @@ def retry(
     if not ids and not everything:
         raise typer.BadParameter("name at least one job, or say --all")
     failed = 0
-    with _database() as database:
+    with _database(data) as database:
         wanted = list(ids or [])
         while everything and (page := deadletters.list_jobs(database, page=CursorPage(100, None)).items):
             fresh = [job.id for job in page if job.id not in wanted]
@@ -83,12 +87,12 @@ def retry(
 
 
 @contextmanager
-def _database() -> Iterator[Database]:
+def _database(data: Path | None) -> Iterator[Database]:
     from domain.kernel.db import Database
     from thalweg.config import load
     from thalweg.installation import connected, project_root
 
-    with connected(load(root=project_root())) as settings:
+    with connected(load(root=project_root(), overrides={"data_dir": data})) as settings:
         assert settings.database_url is not None
         database = Database(settings.database_url.reveal(), pool_size=1, application_name="thalweg command")
         try:

@@ -137,19 +137,23 @@ def _at_commit(session: OrganisationSession) -> None:
         seal(session)
 
 
-@event.listens_for(OrganisationSession, "after_soft_rollback")
-def _at_rollback(session: OrganisationSession, ended: SessionTransaction) -> None:
-    waiting = session.info.get("audit")
-    if waiting:
-        waiting[:] = [entry for entry in waiting if ended.nested and entry.savepoint is not ended]
+@event.listens_for(OrganisationSession, "after_commit")
+def _at_release(session: OrganisationSession) -> None:
+    """A savepoint was released: what was recorded in it belongs to what surrounds it."""
+    released = session.get_nested_transaction()
+    if released is not None:
+        for entry in session.info.get("audit", ()):
+            if entry.savepoint is released:
+                outer = released.parent
+                entry.savepoint = outer if outer is not None and outer.nested else None
 
 
 @event.listens_for(OrganisationSession, "after_transaction_end")
-def _at_release(session: OrganisationSession, ended: SessionTransaction) -> None:
-    for entry in session.info.get("audit", ()):
-        if entry.savepoint is ended:
-            outer = ended.parent
-            entry.savepoint = outer if outer is not None and outer.nested else None
+def _at_end(session: OrganisationSession, ended: SessionTransaction) -> None:
+    """What still belongs to a transaction that ends was rolled back with it (see `_at_release` and `seal`)."""
+    waiting = session.info.get("audit")
+    if waiting and (ended.nested or ended.parent is None):
+        waiting[:] = [entry for entry in waiting if ended.nested and entry.savepoint is not ended]
 
 
 def _short(value: str | None) -> str | None:

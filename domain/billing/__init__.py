@@ -119,17 +119,14 @@ def usage(ctx: Ctx, product: str = "thalium", *, month: date | None = None) -> S
     """Each metric of the organisation's plan: used and allowed, this month or the one of `month`."""
     plan, overage = _subscribed(ctx, product)
     month = (month or month_of(ctx.now())).replace(day=1)
-    counted = dict(
-        ctx.session.execute(
-            select(UsageCounter.metric, UsageCounter.used).where(
-                UsageCounter.organisation_id == ctx.organisation,
-                UsageCounter.month == month,
-                UsageCounter.metric.startswith(f"{product}.", autoescape=True),
-            )
+    rows = ctx.session.execute(
+        select(UsageCounter.metric, UsageCounter.used).where(
+            UsageCounter.organisation_id == ctx.organisation,
+            UsageCounter.month == month,
+            UsageCounter.metric.startswith(f"{product}.", autoescape=True),
         )
-        .tuples()
-        .all()
     )
+    counted = {metric: used for metric, used in rows}  # noqa: C416 - rows are no tuples to the type checker
     return [
         Usage(metric, plan.name, counted.get(metric, 0), limit, overage, month, next_month(month))
         for metric, limit in plan.quotas.items()

@@ -104,25 +104,33 @@ CUE = 0.16
 CUES: dict[str, Pattern[str]] = {
     name: re.compile(pattern, re.IGNORECASE)
     for name, pattern in {
-        "specification": r"\b(?:specif(?:y|ication)|requirements?|acceptance criteria|shall|user stor(?:y|ies)|by default|"
-        r"(?:must|should) (?:not )?(?:be able|load|show|store|support|return|display|allow|accept|produce|finish|reject))\b",
+        "specification": r"\b(?:specif(?:y|ication)|requirements?|acceptance criteria|shall|user stor(?:y|ies)|"
+        r"by default|"
+        r"(?:must|should) (?:not )?(?:be able|load|show|store|support|return|display|allow|"
+        r"accept|produce|finish|reject))\b",
         "change_request": r"\b(?:change (?:request|the|our|my)|replace|rename|switch (?:from|to|the)|migrate|upgrade|"
         r"remove the|add an?|please (?:change|update|add|remove))\b",
-        "diagnosis": r"\b(?:root cause|diagnos\w+|error|fails?|failing|crash\w*|broken|not working|cannot|can't|slow|outage|"
+        "diagnosis": r"\b(?:root cause|diagnos\w+|error|fails?|failing|crash\w*|broken|not working|cannot|"
+        r"can't|slow|outage|"
         r"stack ?trace|exception|why (?:is|does|did|are|do)|since (?:this|yesterday|last|the)|does not|doesn't|blank|"
         r"alarm|leak(?:s|ing)?|jam(?:s|med)?|hangs?|frozen|stops)\b",
-        "verification": r"\b(?:verify|verification|confirm|validate|double[- ]check|is it (?:true|correct|right)|correct\?|really)\b",
-        "risk_assessment": r"\b(?:risks?|risky|threats?|hazards?|likelihood|what (?:could|can) go wrong|dangers?|dangerous)\b",
+        "verification": r"\b(?:verify|verification|confirm|validate|double[- ]check|is it (?:true|correct|"
+        r"right)|correct\?|really)\b",
+        "risk_assessment": r"\b(?:risks?|risky|threats?|hazards?|likelihood|what (?:could|can) go wrong|dangers?|"
+        r"dangerous)\b",
         "retrospective": r"\b(?:retrospective|post[- ]?mortem|lessons? learn\w*|looking back|what went (?:well|wrong)|"
         r"did we learn)\b",
         "planning": r"\b(?:plan|roadmap|schedule|timeline|milestones?|(?:next|which) steps|agenda|roll ?out)\b",
-        "knowledge_retrieval": r"(?:^|[.!?]\s+)(?:who|when|where|which|what is|what are|what do we know|how many|how much|"
+        "knowledge_retrieval": r"(?:^|[.!?]\s+)(?:who|when|where|which|what is|what are|what do we know|how many|"
+        r"how much|"
         r"tell me|find|look up|show me)\b",
-        "compliance_check": r"\b(?:compl(?:y|iance|iant)|gdpr|hipaa|iso ?\d{4,5}|sox|audit(?:ed|s)?|regulat\w+|allowed to|"
+        "compliance_check": r"\b(?:compl(?:y|iance|iant)|gdpr|hipaa|iso ?\d{4,5}|sox|audit(?:ed|s)?|regulat\w+|"
+        r"allowed to|"
         r"permitted|legally|policy)\b",
         "knowledge_ingestion": r"\b(?:remember that|note that|for your information|fyi|please (?:note|remember|record)|"
         r"keep in mind)\b",
-        "intent_clarification": r"^\W*(?:hi|hello|hey|help|test|thanks?|ok(?:ay)?)\W*$|\b(?:that|this|the other) (?:one|thing)\b|"
+        "intent_clarification": r"^\W*(?:hi|hello|hey|help|test|thanks?|ok(?:ay)?)\W*$|\b(?:that|this|"
+        r"the other) (?:one|thing)\b|"
         r"\bthe usual\b",
     }.items()
 }
@@ -143,7 +151,8 @@ SCOPE_CUES: tuple[tuple[str, Pattern[str]], ...] = (
     (
         "org",
         re.compile(
-            r"\b(?:our|we|us|company|organi[sz]ation|department|teams?|employees?|staff|polic(?:y|ies)|board|everyone)\b",
+            r"\b(?:our|we|us|company|organi[sz]ation|department|teams?|employees?|staff|polic(?:y|"
+            r"ies)|board|everyone)\b",
             re.I,
         ),
     ),
@@ -197,27 +206,28 @@ ASKED = frozenset(
 )
 NOT_ASKED = 0.20
 
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 # Words that never say what a text is about. Three letters and fewer are left out anyway.
-CALENDAR = frozenset(
-    (
-        "monday tuesday wednesday thursday friday saturday sunday january february march april may june july august "
-        "september october november december"
-    ).split()
-)
+CALENDAR = _words("""
+    monday tuesday wednesday thursday friday saturday sunday january february march april may june july august
+    september october november december
+""")
 COMMON = (
-    frozenset(
-        (
-            "about above after again against also although always among another anybody anything around because been "
-            "before being below best better between both cannot could day days does doing done down during each either "
-            "else even ever every everyone everything first from further give given gives going good have having help "
-            "here hers herself himself into itself just keep kept know known last later least less like long made make "
-            "makes many might mine month months more most much must myself need needs never next nobody none note nothing "
-            "often once only other ours ourselves over part parts people person please really remember same says second "
-            "shall short should show since some somebody someone something soon still such take takes tell than that "
-            "their theirs them then there these they thing things third this those through time times today together "
-            "tomorrow under until upon used uses using very want wants week weeks well were what whatever when where "
-            "whether which while whole will with within without word work would write year years yesterday your yours"
-        ).split()
-    )
+    _words("""
+    about above after again against also although always among another anybody anything around because been before
+    being below best better between both cannot could day days does doing done down during each either else even
+    ever every everyone everything first from further give given gives going good have having help here hers
+    herself himself into itself just keep kept know known last later least less like long made make makes many
+    might mine month months more most much must myself need needs never next nobody none note nothing often once
+    only other ours ourselves over part parts people person please really remember same says second shall short
+    should show since some somebody someone something soon still such take takes tell than that their theirs them
+    then there these they thing things third this those through time times today together tomorrow under until
+    upon used uses using very want wants week weeks well were what whatever when where whether which while whole
+    will with within without word work would write year years yesterday your yours
+""")
     | CALENDAR
 )

@@ -70,12 +70,12 @@ def start(
     return invocation
 
 
-def get_invocation(ctx: Ctx, invocation_id: UUID) -> Invocation:
-    """With its artifact, once there is one. Raises `NotFound`."""
+def get_invocation(ctx: Ctx, invocation_id: UUID, *, brain_id: UUID | None = None) -> Invocation:
+    """With its artifact, once there is one. Raises `NotFound`, also when it is another brain's than `brain_id`."""
     found = ctx.session.scalars(
         select(Invocation).where(Invocation.id == invocation_id).options(undefer(Invocation.artifact))
     ).one_or_none()
-    if found is None:
+    if found is None or brain_id not in (None, found.brain_id):
         raise NotFound("There is no such invocation.")
     return found
 

@@ -35,6 +35,11 @@ class VerifiedKey:
     expires_at: datetime | None
 
     @property
+    def permissions(self) -> frozenset[str]:
+        """What the key may (`rules.granted`)."""
+        return rules.granted(self.kind, self.scopes)
+
+    @property
     def actor(self) -> ApiKeyActor:
         return ApiKeyActor(self.key_id)
 

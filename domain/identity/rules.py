@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 
 PREFIXES = {"thalium": "thm_", "thallus": "thal_", "thalian": "thal_", "beeflow": "bfk_"}
 """Kind of key -> how it begins. Thallus and Thalian share theirs: their kinds are told apart by the row."""
@@ -31,6 +32,12 @@ def slug_of(name: str) -> str:
 
 def is_slug(text: str) -> bool:
     return _SLUG.fullmatch(text) is not None
+
+
+def granted(kind: str, scopes: Iterable[str]) -> frozenset[str]:
+    """What a key may: its scopes, and with `admin` every scope of its kind (seed 003 lists it above the others)."""
+    given = frozenset(scopes)
+    return given | SCOPES.get(kind, frozenset()) if "admin" in given else given
 
 
 def unknown_scopes(kind: str, scopes: list[str]) -> list[str]:

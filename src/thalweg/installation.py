@@ -108,6 +108,7 @@ def with_keys(settings: Settings) -> Settings:
 def connected(settings: Settings, *, valkey: bool = False) -> Iterator[Settings]:
     """The settings with a database (and Valkey, if asked for) to talk to, for a command: the configured one, the one
     that `thalweg up` runs on this data folder, or else the embedded one, started for as long as the command takes.
+    Raises InstallationError when there is none.
     """
     from thalweg.embedded.postgres import Postgres
     from thalweg.embedded.process import FolderInUseError
@@ -116,6 +117,11 @@ def connected(settings: Settings, *, valkey: bool = False) -> Iterator[Settings]
     found: dict[str, Any] = {}
     with contextlib.ExitStack() as stack:
         if settings.database_url is None:
+            if not (settings.data_dir / "postgres" / "cluster").exists():
+                raise InstallationError(
+                    f"There is no database in {settings.data_dir} yet. Start Thalweg once (./thalweg up), name its "
+                    "data folder with --data, or set THALWEG_DATABASE_URL."
+                )
             postgres = Postgres(settings.data_dir / "postgres")
             try:
                 found["database_url"] = Secret(postgres.start())

@@ -1,8 +1,8 @@
 """One pipelined, self-healing connection to Valkey (or Redis >= 6) for the event loop.
 
 An API process needs two of these: one for streams (commands and pub/sub pushes on the same RESP3 connection, hence in
-one order) and one for limits. All commands of a loop turn leave in one write; a command costs about a tenth of what
-the general client's does (docs/decisions/0005-streams.md). While the server is away every call fails at once: the
+one order) and one for limits. All commands of a loop turn leave in one write; a command costs a third to a tenth of
+what the general client's does (docs/decisions/0005-streams.md). While the server is away every call fails at once: the
 keeper, not the caller, waits for it to come back.
 """
 
@@ -28,6 +28,7 @@ pack: Callable[[tuple[Any, ...]], bytes] = hiredis.pack_command  # type: ignore[
 
 
 _NOTHING_YET = object()
+_CONFIRMATIONS = frozenset({b"subscribe", b"unsubscribe"})
 
 
 def redis_scheme(url: str) -> str:
@@ -117,10 +118,11 @@ class Link:
             raise LinkDown("the connection to Valkey is down")
         self._wire.submit(packed, callback)
 
-    def tell(self, packed: bytes) -> None:
-        """Send a command that RESP3 answers with pushes only (`SUBSCRIBE`, `UNSUBSCRIBE`). Raises `LinkDown`."""
+    def tell(self, packed: bytes, pushes: int) -> None:
+        """Send a (UN)SUBSCRIBE, which RESP3 answers with `pushes` pushes, one a channel. Raises `LinkDown`."""
         if self._wire is None:
             raise LinkDown("the connection to Valkey is down")
+        self._wire.expected += pushes
         self._wire.write(packed)
 
     # --- keeping it open ----------------------------------------------------------------------------
@@ -157,6 +159,9 @@ class Link:
             complained = True
             if asyncio.get_running_loop().time() - since > 1.0:
                 delay = 0.05
+            else:  # lost as soon as it was made: that may go on
+                await asyncio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+                delay = min(delay * 2, 1.0)
 
     async def _open(self) -> _Wire:
         loop = asyncio.get_running_loop()
@@ -224,6 +229,8 @@ class _Wire(asyncio.Protocol):
         self._out: list[bytes] = []
         self._transport: asyncio.Transport | None = None
         self.lost: asyncio.Future[None] = loop.create_future()
+        self.expected = 0
+        """Confirmations of subscriptions that have not come yet."""
         self.heard = 0
         self.heard_at = loop.time()
 
@@ -262,13 +269,19 @@ class _Wire(asyncio.Protocol):
         try:
             while (reply := reader.gets()) is not _NOTHING_YET:
                 if isinstance(reply, hiredis.PushNotification):
+                    if reply[0] in _CONFIRMATIONS:
+                        self.expected -= 1
                     self._on_push(reply)
+                elif self.expected and isinstance(reply, hiredis.ReplyError):
+                    # Perhaps a refused SUBSCRIBE: were it taken for a command's answer, every later answer would go
+                    # to the wrong asker.
+                    raise hiredis.ProtocolError(str(reply))
                 elif pending:
                     pending.popleft()[0](reply)
                 else:
                     raise hiredis.ProtocolError("a reply that nobody asked for")
         except hiredis.ProtocolError as broken:
-            log.warning("valkey sent what cannot be read: %s", broken)
+            log.warning("the conversation with valkey broke: %s", broken)
             self.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:

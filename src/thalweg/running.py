@@ -13,6 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.panel import Panel
 
+from thalweg import logs
 from thalweg.config import environment_of, load
 from thalweg.embedded.supervisor import Part, Plan, Supervisor, listen
 from thalweg.installation import own_keys, provided, reachable, table
@@ -80,11 +81,9 @@ def serve(settings: Settings, root: Path, *, fd: int | None = None, parent: int 
         )
         environment["PROMETHEUS_MULTIPROC_DIR"] = str(_emptied(settings.data_dir / "metrics"))
         return _several(root, _api(settings), environment, settings)
-    from thalweg.server import follow
     from thalweg.server import serve as run
 
-    if parent is not None:
-        follow(parent)
+    _begin(settings, parent)
     if fd is not None:
         return run(settings, root, listener=socket.socket(fileno=fd))
     listener = listen(settings.host, settings.port)
@@ -98,20 +97,27 @@ def work(settings: Settings, root: Path, *, parent: int | None = None) -> int:
     settings.need("database_url", "redis_url")
     if len(settings.queues) > 1 or settings.worker_processes > 1:
         return _several(root, _workers(settings), _environment(root, worker_processes=1), settings)
-    return int(_part(root, parent, "run_worker")(settings, list(settings.queues)))
+    _begin(settings, parent)
+    return int(_part(root, "run_worker")(settings, list(settings.queues)))
 
 
 def schedule(settings: Settings, root: Path, *, parent: int | None = None) -> int:
     """Relay, scheduler and sweeper in this process."""
     settings.need("database_url", "redis_url")
-    return int(_part(root, parent, "run_scheduler")(settings))
+    _begin(settings, parent)
+    return int(_part(root, "run_scheduler")(settings))
 
 
-def _part(root: Path, parent: int | None, name: str) -> Callable[..., Any]:
+def _begin(settings: Settings, parent: int | None) -> None:
+    """What every process of the platform does first."""
     from thalweg.server import follow
 
+    logs.configure(settings.log_level, settings.log_format)
     if parent is not None:
         follow(parent)
+
+
+def _part(root: Path, name: str) -> Callable[..., Any]:
     reachable(root)
     if not table(root).get("workers"):
         signal.pause()  # a platform without background work

@@ -1,4 +1,4 @@
-"""Organisations, brains and sessions do not see each other; twenty chains on one brain do not get in each other's way."""
+"""Organisations, brains and sessions do not see each other; twenty chains on one brain do not collide."""
 
 from __future__ import annotations
 

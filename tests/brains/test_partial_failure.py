@@ -46,7 +46,8 @@ def test_devil_failed_means_unchallenged(world, spoil):
     spoil("devil", think=broken)
     world.ask("Acme must be audited before March. Acme must be audited because its certificate ends.")
     full = world.ask("Who must be audited before March?")
-    assert full["objections"] == [] and full["risk_score"] is None
+    assert full["objections"] == []
+    assert full["risk_score"] is None
     assert full["confidence_score"] is not None
     assert full["gate_decision"] in ("review", "block")
     assert "The output was not stress-tested; treat it as unchallenged." in full["warnings"]
@@ -55,7 +56,8 @@ def test_devil_failed_means_unchallenged(world, spoil):
 def test_scorer_failed_means_no_score_and_no_gate(world, spoil):
     spoil("scorer", think=broken)
     full = world.ask(TEXT)
-    assert full["confidence_score"] is None and full["gate_decision"] is None
+    assert full["confidence_score"] is None
+    assert full["gate_decision"] is None
 
 
 def test_boundary_keeper_failed_means_no_guardrails_and_nothing_kept_for_good(world, spoil):
@@ -63,7 +65,7 @@ def test_boundary_keeper_failed_means_no_guardrails_and_nothing_kept_for_good(wo
     full = world.ask(TEXT)
     assert full["guardrails"] is None
     assert not [e for e in world.memory(ring="institutional") if e.source == "chain"]
-    assert [e for e in world.memory(ring="session")], "what completed roles learnt is committed"
+    assert list(world.memory(ring="session")), "what completed roles learnt is committed"
 
 
 def test_blocked_terms_are_withheld_even_when_the_boundary_keeper_failed(make_world, spoil):
@@ -240,7 +242,9 @@ def test_citations_that_a_model_makes_up_are_taken_out_and_held_against_it(world
     inference.bind(replace(drivers, languages={"extractive": Model(act)}))
     full = world.ask(TEXT)
     text = full["answer"] + str(full["sections"])
-    assert "m77" not in text and "m99" not in text and "i55" not in text
+    assert "m77" not in text
+    assert "m99" not in text
+    assert "i55" not in text
     assert [c["id"] for c in full["citations"]] == ["i1"]
     assert any("Made up" in o["text"] and o["severity"] == "high" for o in full["objections"])
     assert full["confidence_score"] < 60

@@ -112,7 +112,8 @@ def test_hearing_takes_longer_than_reading():
 
 def test_every_role_says_what_it_is_for_and_what_its_failure_means():
     for role in ROLES.values():
-        assert role.purpose.endswith(".") and role.failure.endswith(".")
+        assert role.purpose.endswith(".")
+        assert role.failure.endswith(".")
         assert bool(role.instructions) == bool(role.output) == (role.runs_on == "model")
 
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from typing import Any
 
@@ -45,7 +46,14 @@ def key(text: str) -> tuple[str, str, str]:
     return (PATHS, GET, f"    {text}\n{GET}")
 
 
-SECOND = "\n  /{}:\n    get:\n      $ref: nothing\n"
+SCHEMAS_PROBLEM = """Problem:
+  type: object
+  additionalProperties: false
+  required: [error]
+  description: What went wrong.
+  properties:
+    error: {type: string, maxLength: 500}
+"""
 PAGE_LIMIT = (
     "{name: limit, in: query, description: How many., example: 5, schema: {type: integer, minimum: 1, maximum: 9}}"
 )
@@ -220,6 +228,11 @@ def test_every_rule_has_a_case() -> None:
 
 
 GOOD: dict[str, list[tuple[str, str, str]]] = {
+    "a body of bytes may have an example": [
+        (RESPONSES, "application/json:\n      schema: {$ref: schemas.yaml#/Problem}\n      example: {error: no such thing}",
+         "application/pdf:\n      schema: {type: string, format: binary}\n      example: '%PDF-1.7'"),
+        (SCHEMAS, SCHEMAS_PROBLEM, ""),
+    ],
     "a nullable reference is a oneOf with the value null": [
         prop("{oneOf: [{$ref: '#/Problem'}, {$ref: '#/Nothing'}]}"),
         (SCHEMAS, "Problem:", "Nothing: {type: string, nullable: true, enum: [null], description: The value null.}\nProblem:"),
@@ -350,3 +363,18 @@ def test_the_rules_do_not_stumble_over_nonsense(edit: Edit) -> None:
     ]
     for one in nonsense:
         assert found(edit(one)), one
+
+
+def test_a_contract_that_is_not_declared_yet_is_a_warning_and_can_be_linted_by_name(
+    make_project: Callable[..., Project],
+) -> None:
+    project = make_project()
+    shutil.copytree(project.contracts / "shop", project.contracts / "next")
+    (project.contracts / "next" / "paths" / "old.yaml").write_text("a: 1\n")
+    assert [(one.rule, one.place.file, one.severity) for one in found(project)] == [
+        ("surface-declared", "openapi/next/openapi.yaml", "warning")
+    ]
+    assert project.chosen(["next"]) == ["next"]
+    assert [one.place.file for one in lint(project, ["next"]) if one.rule == "components-used"] == [
+        "openapi/next/paths/old.yaml"
+    ]

@@ -11,6 +11,8 @@ from typing import Any
 import jsonschema_rs
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from openapi_spec_validator import OpenAPIV30SpecValidator, OpenAPIV31SpecValidator
 
 from thalweg.contract import project as projects
@@ -67,6 +69,19 @@ def test_yaml_text_stays_text_for_readers_of_1_1_and_1_2(text: str) -> None:
     written = as_yaml({"x": text, text: 1}).decode()
     assert parse(written, "a.yaml") == {"x": text, text: 1}
     assert yaml.safe_load(written) == {"x": text, text: 1}
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda below: st.lists(below, max_size=3) | st.dictionaries(st.text(), below, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(JSON)
+@settings(deadline=None, max_examples=300)
+def test_any_json_survives_the_way_through_yaml(value: Any) -> None:
+    assert parse(as_yaml({"x": value}).decode(), "a.yaml") == {"x": value}
 
 
 @pytest.mark.parametrize(

@@ -216,7 +216,7 @@ PROCESS = """
 import sys
 from pathlib import Path
 from thalweg.edge import sse
-from thalweg.edge.observe import Observer, prepare_metrics
+from thalweg.edge.observe import Observer
 observer = Observer()
 seen = observer.operation("shop", "buyThing")
 for _ in range(int(sys.argv[1])):
@@ -323,3 +323,22 @@ def test_a_span_continues_the_callers_trace_and_keeps_no_text_of_an_error() -> N
     assert not request.status.is_ok
     assert job.parent.span_id == request.context.span_id
     assert "hunter2" not in job.to_json()
+
+
+def test_a_request_is_a_span_with_its_operation_and_status() -> None:
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+    observer, exporter = Observer(access=AccessLog(out=io.BytesIO())), InMemorySpanExporter()
+    exchange = Served(status=0)
+    with observer.span(exchange, "shop.buyThing", b"00-ignored"):
+        pass
+    observer.traces = Traces(exporter, service="test")
+    with observer.span(exchange, "shop.buyThing", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"):
+        exchange.status = 201
+    observer.traces.close()
+    (span,) = exporter.get_finished_spans()
+    assert span.name == "POST shop.buyThing"
+    assert span.attributes is not None
+    assert span.attributes["http.response.status_code"] == 201
+    assert span.attributes["thalweg.request_id"] == "r-1"
+    assert span.parent is not None

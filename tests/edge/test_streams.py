@@ -385,6 +385,64 @@ async def test_a_lost_connection_of_the_hub_costs_no_event(hub: Hub, publisher: 
         assert numbers == list(range(1, 301))
 
 
+async def test_a_reconnection_alone_catches_up_and_listens_again(
+    publisher: Publisher, valkey: redis.Redis, valkey_url: str
+) -> None:
+    """No asking of the database now and then helps here: what was missed is read, what comes is heard."""
+    hub = Hub(valkey_url, options=TailOptions(idle=(60, 60), away=(60, 60)))
+    await hub.start()
+    client = Client(hub, "a", Store())
+    reading = asyncio.create_task(client.read())
+    publish(publisher, "a", [1])
+    await settled(lambda: client.numbers == [1])
+    for round_ in range(5):
+        valkey.client_kill_filter(_type="pubsub")
+        publish(publisher, "a", [2 + 2 * round_])
+        await settled(lambda: client.numbers[-1] == 2 + 2 * round_)  # noqa: B023
+        publish(publisher, "a", [3 + 2 * round_], last=11)
+        await settled(lambda: client.numbers[-1] == 3 + 2 * round_)  # noqa: B023
+    assert await reading == list(range(1, 12))
+    await hub.close()
+
+
+async def test_a_message_whose_stream_is_gone_sends_the_reader_to_the_database_at_once(
+    publisher: Publisher, valkey: redis.Redis, valkey_url: str
+) -> None:
+    hub, store = Hub(valkey_url, options=TailOptions(idle=(60, 60))), Store()
+    await hub.start()
+    client = Client(hub, "a", store)
+    reading = asyncio.create_task(client.read())
+    publish(publisher, "a", [1])
+    await settled(lambda: client.numbers == [1])
+    valkey.flushall()
+    for number in (1, 2, 3):
+        store.commit(number, "done" if number == 3 else "step")
+    valkey.publish(TOPIC + "a", b'3 done\n{"n":3}')
+    assert await asyncio.wait_for(reading, 2) == [1, 2, 3]
+    await hub.close()
+
+
+async def test_a_user_who_may_not_subscribe_never_gets_another_streams_events(
+    publisher: Publisher, valkey: redis.Redis, valkey_url: str
+) -> None:
+    """The refusal comes as an answer to nothing: it must not shift the answers of the commands after it."""
+    valkey.acl_setuser("deaf", enabled=True, passwords=["+word"], keys=["*"], categories=["+@all"], reset_channels=True)
+    hub = Hub(valkey_url.replace("//:", "//deaf:").replace(valkey_url.split("@")[0].rpartition(":")[2], "word"))
+    hub.options = QUICK
+    await hub.start()
+    stores = [Store() for _ in range(20)]
+    readings = []
+    for number, store in enumerate(stores):
+        for event in range(1, number + 2):
+            store.commit(event, "done" if event == number + 1 else "step")
+        publish(publisher, f"c{number}", range(1, number + 2), last=number + 1)
+        readings.append(asyncio.create_task(Client(hub, f"c{number}", store).read()))
+    for number, numbers in enumerate(await asyncio.gather(*readings)):
+        assert numbers == list(range(1, number + 2))
+    await hub.close()
+    valkey.acl_deluser("deaf")
+
+
 @pytest.mark.faults
 async def test_a_stream_goes_on_from_the_database_while_valkey_is_dead_and_live_afterwards(own_valkey: Valkey) -> None:
     hub, publisher, store = Hub(own_valkey.url, options=QUICK), Publisher(own_valkey.url), Store()

@@ -77,9 +77,13 @@ class House:
     def ctx(self) -> Any:
         return self.database.context(SystemActor("test"), None, frozenset({"admin"}), platform=True)
 
-    def strike(self, fault: str, chance: random.Random) -> None:
+    def strike(self, fault: str, chance: random.Random) -> bool:
+        """False: there was no worker at work to be killed."""
         if fault == "worker":
-            self._worker_at_work(chance).kill()
+            victim = self._worker_at_work(chance)
+            if victim is None:
+                return False
+            victim.kill()
         elif fault == "scheduler":
             self.children[f"scheduler {chance.choice((1, 2))}"].kill()
         elif fault == "postgres":
@@ -94,18 +98,19 @@ class House:
                 shutil.rmtree(self.valkey.folder / "appendonlydir")
             time.sleep(chance.uniform(0, 0.5))
             assert self.valkey.start() == self.environment["THALWEG_REDIS_URL"]
+        return True
 
-    def _worker_at_work(self, chance: random.Random) -> subprocess.Popen[bytes]:
-        """A worker in the middle of a job, if one comes to it within five seconds: starting ones are easy prey."""
-        for _ in range(100):
-            busy = {
-                int(worker.split(":")[1]) for (worker,) in _ask(self, "SELECT worker FROM job WHERE state = 'running'")
-            }
+    def _worker_at_work(self, chance: random.Random) -> subprocess.Popen[bytes] | None:
+        """A worker in the middle of a job. Killing those that only start would leave nobody to come so far."""
+        end = time.monotonic() + 60
+        while time.monotonic() < end and set(_states(self)) != {"done"}:
+            rows = _ask(self, "SELECT worker FROM job WHERE state = 'running'")
+            busy = {int(worker.split(":")[1]) for (worker,) in rows}
             at_work = [child for child in self.children.values() if child.pid in busy and child.poll() is None]
             if at_work:
                 return chance.choice(at_work)
             time.sleep(0.05)
-        return self.children[f"worker {chance.choice((1, 2))}"]
+        return None
 
     def _supervise(self) -> None:
         while not self.closing.wait(0.1):
@@ -140,17 +145,18 @@ def test_no_job_is_lost_or_doubled_while_everything_is_killed(house: House) -> N
     producer.start()
 
     struck: Counter[str] = Counter()
-    # Every kind strikes at least once, then at random for a while or until the work is done.
-    plan = chance.sample(sorted(set(FAULTS)), k=len(set(FAULTS)))
-    calm = time.monotonic() + 10 + JOBS * 0.04
+    # Every kind strikes at least once (a worker first, while there is work), then at random for a while.
+    plan = ["worker", *chance.sample(sorted(set(FAULTS) - {"worker"}), k=len(set(FAULTS)) - 1)]
+    calm = None
     while plan or not _all_done(house, JOBS):
-        assert time.monotonic() < calm + 120, f"seed {seed}: not done in time after {dict(struck)}: {_states(house)}"
-        if time.monotonic() > calm and not plan:
+        if calm is not None and time.monotonic() > calm and not plan:
+            assert time.monotonic() < calm + 120, f"seed {seed}: not done after {dict(struck)}: {_states(house)}"
             time.sleep(0.3)
             continue
-        fault = plan.pop() if plan else chance.choice(FAULTS)
-        house.strike(fault, chance)
-        struck[fault] += 1
+        fault = plan.pop(0) if plan else chance.choice(FAULTS)
+        if house.strike(fault, chance):
+            struck[fault] += 1
+            calm = calm or time.monotonic() + 10 + JOBS * 0.04
         time.sleep(chance.uniform(0.2, 1.5))
     producer.join()
     attempts = _attempts(house)

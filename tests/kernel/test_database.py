@@ -93,9 +93,7 @@ def test_a_full_pool_is_unavailable(database_url: str) -> None:
 def test_the_pool_heals_by_itself_after_the_server_dropped_every_connection(database_url: str) -> None:
     database = Database(database_url, pool_size=5)
     sessions = [database.session(None) for _ in range(4)]
-    pids = []
-    for manager in sessions:
-        pids.append(manager.__enter__().scalar(select(func.pg_backend_pid())))
+    pids = [manager.__enter__().scalar(select(func.pg_backend_pid())) for manager in sessions]
     for manager in sessions:
         manager.__exit__(None, None, None)
     with psycopg.connect(
@@ -135,5 +133,6 @@ def test_only_postgresql_through_psycopg_is_accepted(url: str) -> None:
 
 
 def test_an_unused_context_takes_no_connection(database: Database) -> None:
+    pool: Any = database.engine.pool
     with database.context(SystemActor(), None):
-        assert database.engine.pool.checkedout() == 0
+        assert pool.checkedout() == 0

@@ -30,7 +30,7 @@ WHOLE = 0.9
 
 INSTRUCTIONS = (
     "You are the architect of a chain of roles. Answer the question in a few plain sentences, then in sections with "
-    "short headings. Use only the passages. Prefer passages from memory (m1, m2, ...) over passages of the input (i1, i2, ...). "
+    "short headings. Use only the passages. Prefer passages from memory (m1, m2, ...) to those of the input (i1, ...). "
     "If the passages do not answer the question, say so. Put what would have to be known into open_questions."
 )
 

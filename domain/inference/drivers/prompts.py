@@ -20,21 +20,21 @@ def system(task: Task) -> str:
 
 
 def user(task: Task, budget: int) -> str:
-    """The material, cut to about `budget` characters: the question first, then passages as ranked."""
-    lines = [f"Question: {_safe(task.question[: budget // 3])}"]
+    """The material, cut to about `budget` characters: passages as ranked, the question last."""
+    last = [f"Question: {_safe(task.question[: budget // 3])}"]
     if task.draft:
-        lines.append("Draft: " + _safe(json.dumps(task.draft, ensure_ascii=False)[: budget // 3]))
+        last.insert(0, "Draft: " + _safe(json.dumps(task.draft, ensure_ascii=False)[: budget // 3]))
     if task.points:
-        lines.append("A good answer speaks about: " + "; ".join(point.question for point in task.points))
-    lines.append("Passages:")
-    left = budget - sum(map(len, lines))
+        last.insert(0, "A good answer speaks about: " + "; ".join(point.question for point in task.points))
+    lines = ["Passages:"]
+    left = budget - sum(map(len, last))
     for passage in task.passages:
         line = f"[{passage.id}] {_safe(passage.text)}"
         left -= len(line) + 1
         if left < 0:
             break
         lines.append(line)
-    return "<material>\n" + "\n".join(lines) + "\n</material>"
+    return "<material>\n" + "\n".join([*lines, *last]) + "\n</material>"
 
 
 def _safe(text: str) -> str:

@@ -7,6 +7,8 @@ once more when it does not fit.
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -18,7 +20,9 @@ from domain.kernel.errors import DomainError, LimitExceeded, Unavailable, Unproc
 MATERIAL = 60_000
 """Characters of material: about 15,000 tokens."""
 RETRIES = 2
-"""Of a request that met a connection error or a 5xx; the client backs off between them."""
+"""Of a request that met a connection error or a 5xx."""
+BACKOFF = 0.3
+"""Seconds before the first of them; doubled for the next."""
 
 
 @dataclass(frozen=True)
@@ -64,16 +68,15 @@ class Provider:
     ) -> Any:
         from pydantic_ai import Agent, exceptions
 
-        deadline.check()
-        agent = Agent(self._model(), output_type=output, instructions=instructions, retries=1)
-        settings: Any = {
-            "max_tokens": max_tokens,
-            "temperature": 0.0,
-            "timeout": deadline.remaining(),
-            "max_retries": RETRIES,
-        }
+        agent: Any = Agent(self._model(), output_type=output, instructions=instructions, retries=1)
 
         async def asked() -> Any:
+            settings: Any = {
+                "max_tokens": max_tokens,
+                "temperature": 0.0,
+                "timeout": deadline.remaining(),
+                "max_retries": 0,  # the client would wait out a 429 in silence
+            }
             running = asyncio.ensure_future(agent.run(prompt, model_settings=settings))
             while not running.done():
                 await asyncio.wait([running], timeout=min(0.2, deadline.remaining() or 0.01))
@@ -82,22 +85,29 @@ class Provider:
                     raise TimedOut
             return running.result()
 
-        try:
-            return asyncio.run(asked())
-        except DomainError:
-            raise
-        except (exceptions.ModelTimeoutError, TimeoutError) as late:
-            raise TimedOut from late
-        except exceptions.ModelRateLimitError as limited:
-            wait = getattr(limited, "retry_after", None)
-            raise LimitExceeded("The model's provider is limiting requests.", retry_after=int(wait or 5)) from limited
-        except exceptions.ModelAPIError as away:
-            raise Unavailable("The model's provider did not answer as it should.") from away
-        except (exceptions.UnexpectedModelBehavior, exceptions.AgentRunError) as wrong:
-            raise InvalidOutput from wrong
+        for attempt in range(RETRIES + 1):
+            deadline.check()
+            try:
+                return asyncio.run(asked())
+            except DomainError:
+                raise
+            except (exceptions.ModelTimeoutError, TimeoutError) as late:
+                raise TimedOut from late
+            except exceptions.ModelRateLimitError as limited:
+                wait = math.ceil(limited.retry_after or 5) if isinstance(limited, exceptions.ModelAPIError) else 5
+                raise LimitExceeded("The model's provider is limiting requests.", retry_after=wait) from limited
+            except exceptions.ModelAPIError as away:
+                passing = isinstance(away, exceptions.ModelServerError | exceptions.ModelConnectionError)
+                pause = BACKOFF * 2**attempt
+                if not passing or attempt == RETRIES or deadline.remaining() <= pause:
+                    raise Unavailable("The model's provider did not answer as it should.") from away
+                time.sleep(pause)
+            except (exceptions.UnexpectedModelBehavior, exceptions.AgentRunError) as wrong:
+                raise InvalidOutput from wrong
+        raise AssertionError("unreachable")
 
     def _usage(self, result: Any) -> Usage:
-        usage = result.usage() if callable(result.usage) else result.usage
+        usage = result.usage
         return Usage(self.name, int(usage.input_tokens or 0), int(usage.output_tokens or 0))
 
     def _model(self) -> Any:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -55,12 +56,22 @@ def _report(findings: Sequence[Finding], as_json: bool) -> None:
         return
     if not findings:
         return
-    table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_column(overflow="fold", ratio=1)
-    for one in findings:
-        colour = "red" if one.severity == "error" else "yellow"
-        table.add_row(f"[cyan]{one.place}[/] [{colour}]{one.rule}[/]  {_plain(one.message)}  [dim]{_plain(one.fix)}[/]")
-    out.print(table)
+    if not out.is_terminal:
+        for one in findings:
+            out.print(f"{_plain(str(one))}", soft_wrap=True)
+        return
+    for file, group in groupby(findings, key=lambda one: one.place.file):
+        out.print(f"[bold]{_plain(file)}[/]")
+        table = Table(box=None, show_header=False, padding=(0, 1, 0, 1))
+        table.add_column(justify="right", style="cyan", no_wrap=True)
+        table.add_column(no_wrap=True)
+        table.add_column(ratio=1)
+        for one in group:
+            colour = "red" if one.severity == "error" else "yellow"
+            table.add_row(
+                str(one.place.line), f"[{colour}]{one.rule}[/]", f"{_plain(one.message)}\n[dim]{_plain(one.fix)}[/]"
+            )
+        out.print(table)
 
 
 def _plain(text: str) -> str:

@@ -84,7 +84,7 @@ def coverage(project: Project, surfaces: Sequence[str], report: Path | None = No
         entries: Sequence[Mapping[str, Any]] = ()
         if project.source(surface).exists():
             document = bundle(surface, project.source(surface), library).document
-            made, _ = manifest.build(surface, project.surfaces[surface], project.handlers, document)
+            made, _ = manifest.build(surface, project.base_path(surface), project.handlers, document)
             entries = made["operations"]
         modules, _ = handlers.read(project, surface)
         for entry in entries:

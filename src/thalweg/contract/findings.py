@@ -52,6 +52,10 @@ class ContractError(Exception):
         self.findings = [findings] if isinstance(findings, Finding) else list(findings)
         super().__init__("\n".join(str(one) for one in self.findings))
 
+    def __reduce__(self) -> tuple[type[ContractError], tuple[list[Finding]]]:
+        # Surfaces are generated in processes of their own; the default would rebuild the error from its text.
+        return type(self), (self.findings,)
+
 
 def in_order(findings: Iterable[Finding]) -> list[Finding]:
     """Sorted by file and line, without doubles: two operations that share a schema report it once."""

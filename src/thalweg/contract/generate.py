@@ -64,7 +64,7 @@ def generate_surface(project: Project, surface: str) -> Generated:
 def from_bundle(project: Project, made: Bundle) -> Generated:
     """The generated files of an already made bundle."""
     surface = made.surface
-    entries, roots = manifest.build(surface, project.surfaces[surface], project.handlers, made.document)
+    entries, roots = manifest.build(surface, project.base_path(surface), project.handlers, made.document)
     source = Library(project.root).name(project.source(surface))
     header = HEADER.format(source=source)
     return Generated(

@@ -46,7 +46,7 @@ def lint(project: Project, surfaces: Sequence[str]) -> list[Finding]:
             findings += [replace(one, surface=surface) for one in error.findings]
     for made in bundles:
         findings += lint_bundle(project, made)
-    whole = len(bundles) == len(project.surfaces)
+    whole = len(bundles) >= len(project.surfaces)
     findings += unreached(project, bundles, library, whole=whole)
     exempt = exceptions(project, library)
     kept = [one for one in findings if not any(other.covers(one) for other in exempt)]
@@ -85,9 +85,18 @@ def unreached(project: Project, bundles: Sequence[Bundle], library: Library, *, 
     read = {path for made in bundles for path in made.files}
     linted = {made.surface for made in bundles}
     findings = []
+    undeclared = {
+        source.parent.name
+        for source in sorted(project.contracts.glob("*/openapi.yaml"))
+        if source.parent.name not in project.surfaces
+    }
+    for name in sorted(undeclared) if whole else ():
+        place = Place(library.name(project.source(name)), 1)
+        fix = "add it to [tool.thalweg.surfaces]"
+        findings.append(Finding("surface-declared", f"{name} is not declared", fix, place, severity="warning"))
     for path in sorted(project.contracts.rglob("*.yaml")):
         folder = path.relative_to(project.contracts).parts[0]
-        shared = folder not in project.surfaces
+        shared = folder not in project.surfaces and folder not in undeclared
         if folder == project.released.name or path == project.exceptions or (shared and not whole):
             continue
         if not shared and folder not in linted:

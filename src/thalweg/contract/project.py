@@ -35,6 +35,10 @@ class Project:
     handler_types: dict[str, str] = field(default_factory=dict)
     """Types for scaffolded functions, as `module:Name`: `context`, `offset`, `cursor`. Missing ones become Any."""
 
+    def base_path(self, surface: str) -> str:
+        """Where a surface is served; a surface that is not declared yet goes by its name."""
+        return self.surfaces.get(surface, f"/{surface}")
+
     def source(self, surface: str) -> Path:
         """The surface's entry document."""
         return self.contracts / surface / "openapi.yaml"
@@ -54,8 +58,11 @@ class Project:
         return self.contracts / EXCEPTIONS
 
     def chosen(self, names: list[str] | None) -> list[str]:
-        """The surfaces a command works on: `names`, or all. Raises `ContractError` on an unknown one."""
-        unknown = [name for name in names or [] if name not in self.surfaces]
+        """The surfaces a command works on: `names`, or all declared ones.
+
+        A contract that is being written may be named before it is declared. Raises `ContractError` on an unknown one.
+        """
+        unknown = [name for name in names or [] if name not in self.surfaces and not self.source(name).is_file()]
         if unknown:
             known = ", ".join(self.surfaces) or "none"
             raise ContractError(
@@ -66,7 +73,7 @@ class Project:
                     Place("pyproject.toml", 1),
                 )
             )
-        return [name for name in self.surfaces if not names or name in names]
+        return list(dict.fromkeys(names)) if names else list(self.surfaces)
 
 
 def find(start: Path | None = None) -> Project:

@@ -51,7 +51,7 @@ def publish(project: Project, surfaces: Sequence[str], folder: Path) -> list[Pub
         index["surfaces"][surface] = {
             "title": info["title"],
             "version": info["version"],
-            "base_path": project.surfaces[surface],
+            "base_path": project.base_path(surface),
             "files": [asdict(one) for one in files],
         }
     (folder / "index.json").write_bytes(as_json(index))

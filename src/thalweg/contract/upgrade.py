@@ -15,8 +15,12 @@ DIALECT = "https://spec.openapis.org/oas/3.1/dialect/base"
 _MULTIPART = "multipart/form-data"
 
 
-def upgrade(document: Mapping[str, Any]) -> dict[str, Any]:
-    """A 3.1.0 copy of a bundled 3.0.x document. The original is not changed."""
+def upgrade(document: Mapping[str, Any], *, keep_bytes: bool = False) -> dict[str, Any]:
+    """A 3.1.0 copy of a bundled 3.0.x document. The original is not changed.
+
+    A body that is nothing but bytes has no schema to speak of in 3.1 (Specification 3.1.0, 4.8.14.2) and loses it. With
+    `keep_bytes` it stays, and every pointer of the original leads somewhere in the copy.
+    """
     out: dict[str, Any] = {"openapi": "3.1.0"}
     for key, value in document.items():
         if key == "openapi":
@@ -24,6 +28,8 @@ def upgrade(document: Mapping[str, Any]) -> dict[str, Any]:
         out[key] = _child("openapi", key, value)
         if key == "info":
             out["jsonSchemaDialect"] = DIALECT
+    if not keep_bytes:
+        _drop_bytes("openapi", out)
     return out
 
 
@@ -37,17 +43,19 @@ def _convert(kind: str, node: Any) -> Any:
         return _schema(node)
     if not isinstance(node, Mapping):
         return node
-    out = {key: _child(kind, key, value) for key, value in node.items()}
-    if kind == "mediaType" and _is_binary(node.get("schema")):
-        # 3.1: a body that is nothing but bytes has no schema to speak of (Specification 3.1.0, 4.8.14.2).
-        out["schema"] = {key: value for key, value in out["schema"].items() if key in ("description", "maxLength")}
-        if not out["schema"]:
-            del out["schema"]
-    return out
+    return {key: _child(kind, key, value) for key, value in node.items()}
 
 
-def _is_binary(schema: Any) -> bool:
-    return isinstance(schema, Mapping) and schema.get("type") == "string" and schema.get("format") == "binary"
+def _drop_bytes(kind: str, node: dict[str, Any]) -> None:
+    schema = node.get("schema")
+    if kind == "mediaType" and isinstance(schema, dict) and "contentMediaType" in schema:
+        kept = {key: value for key, value in schema.items() if key in ("description", "maxLength")}
+        del node["schema"]
+        if kept:
+            node["schema"] = kept
+    for _, below, child in grammar.children(kind, node):
+        if below != "schema" and isinstance(child, dict):
+            _drop_bytes(below, child)
 
 
 def _child(kind: str, key: str, value: Any) -> Any:

@@ -58,6 +58,7 @@ class Payload:
 
 
 _ABSENT = Payload(absent=True)
+_NO_OPTIONS: Mapping[str, str] = {}
 
 
 class _Kind(Protocol):
@@ -89,10 +90,11 @@ class Body:
 class BodyReader:
     """Reads the body of one operation. Immutable, used by many requests at once."""
 
-    __slots__ = ("_declares", "_kinds", "_required", "max_bytes")
+    __slots__ = ("_declares", "_exact", "_kinds", "_required", "max_bytes")
 
     def __init__(self, kinds: Mapping[str, _Kind], required: bool, max_bytes: int, *, declares_body: bool) -> None:
         self._kinds = kinds
+        self._exact = {name.encode(): (kind, name, _NO_OPTIONS) for name, kind in kinds.items() if "*" not in name}
         self._required = required
         self._declares = declares_body
         self.max_bytes = max_bytes
@@ -137,14 +139,13 @@ class BodyReader:
         return type_, length
 
     def _choose(self, value: bytes | None) -> tuple[_Kind, str, Mapping[str, str]]:
-        expected = ", ".join(self._kinds)
         if value is None:
-            raise Problem("unsupported_media_type", f"The body needs a Content-Type: {expected}.")
-        simple = value.decode("latin-1")
-        exact = self._kinds.get(simple)
+            raise Problem("unsupported_media_type", f"The body needs a Content-Type: {', '.join(self._kinds)}.")
+        exact = self._exact.get(value)
         if exact is not None:
-            return exact, simple, {}
-        parsed = mediatypes.parse(simple)
+            return exact
+        expected = ", ".join(self._kinds)
+        parsed = mediatypes.parse(value.decode("latin-1"))
         if parsed is None:
             raise Problem("unsupported_media_type", f"The Content-Type cannot be read. Expected: {expected}.")
         media_type, options = parsed

@@ -15,7 +15,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
-from thalweg.edge.formats import ecma_pattern, fragment
+from thalweg.edge.formats import fragment
+from thalweg.edge.patterns import ecma_pattern
 
 Direction = Literal["request", "response"]
 Schema = Mapping[str, Any]
@@ -233,6 +234,8 @@ class Dialect:
                 return None, path
             path = (*path, pointer)
             schema = resolve(self.bundle, pointer)
+        if not isinstance(schema, Mapping):
+            raise ContractError(f"A schema must be an object, not {type(schema).__name__}.")
         return schema, path
 
     # --- soundness -----------------------------------------------------------------------------------
@@ -291,7 +294,7 @@ def _mapped(target: str) -> str:
 
 def _type_and_enum(schema: Schema, out: dict[str, Any], extra: list[dict[str, Any]]) -> None:
     if (type_ := schema.get("type")) is not None:
-        if type_ not in _TYPES:
+        if not isinstance(type_, str) or type_ not in _TYPES:
             raise ContractError(f"{type_!r} is not a type of OpenAPI 3.0.")
         # OAS 3.0.3: nullable adds null to the *type of the same schema*; it lifts no enum and no allOf beside it
         out["type"] = [type_, "null"] if schema.get("nullable") is True else type_

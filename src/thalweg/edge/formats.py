@@ -1,7 +1,6 @@
-"""What `format` and `pattern` mean at the edge, as JSON Schema that jsonschema-rs can run without calling Python.
+"""What `format` means at the edge, as JSON Schema that jsonschema-rs can run without calling Python.
 
-`fragment(name)` is the check behind a format, `describe(name)` its wording; an unknown format is an annotation only.
-`ecma_pattern(pattern)` rewrites the few constructs that the Rust engines read differently from ECMA-262 (unicode mode).
+`fragment(name, type)` is the check behind a format, `describe(name)` its wording; an unknown format is an annotation.
 """
 
 from __future__ import annotations
@@ -88,72 +87,3 @@ def _later_draft(name: str) -> Callable[[str], bool]:
 CALLBACKS: dict[str, Callable[[str], bool]] = {
     name: _later_draft(name) for name in ("uri-reference", "duration", "json-pointer", "regex")
 }
-
-# --- patterns ------------------------------------------------------------------------------------
-
-_WORD = "[0-9A-Za-z_]"
-_BOUNDARY = f"(?:(?<={_WORD})(?!{_WORD})|(?<!{_WORD})(?={_WORD}))"
-_NO_BOUNDARY = f"(?:(?<={_WORD})(?={_WORD})|(?<!{_WORD})(?!{_WORD}))"
-_DOT = "[^\\n\\r\\u2028\\u2029]"
-
-
-def ecma_pattern(pattern: str) -> str:
-    """The same language in the Rust dialect: `.` stops at every ECMA line end, `\\b` is ASCII, `\\<` is a character."""
-    out: list[str] = []
-    in_class = False
-    index, end = 0, len(pattern)
-    while index < end:
-        char = pattern[index]
-        if char == "\\" and index + 1 < end:
-            piece, index = _escape(pattern, index, in_class)
-            out.append(piece)
-            continue
-        if char == "[" and in_class:
-            char = "\\["
-        elif char == "[":
-            in_class = True
-            if pattern.startswith("[]", index):  # the empty class matches nothing, its complement everything
-                out.append("(?!)")
-                in_class, index = False, index + 2
-                continue
-            if pattern.startswith("[^]", index):
-                out.append("[\\s\\S]")
-                in_class, index = False, index + 3
-                continue
-        elif char == "]":
-            in_class = False
-        elif char == "." and not in_class:
-            char = _DOT
-        elif in_class and char in "&~":  # set operators there, characters here
-            char = "\\x26" if char == "&" else "\\x7E"
-        out.append(char)
-        index += 1
-    return "".join(out)
-
-
-def _escape(pattern: str, index: int, in_class: bool) -> tuple[str, int]:
-    char = pattern[index + 1]
-    after = index + 2
-    if char == "b":
-        return ("\\x08" if in_class else _BOUNDARY), after
-    if char == "B" and not in_class:
-        return _NO_BOUNDARY, after
-    if char in "<>":
-        return char, after
-    if char == "0" and not pattern[after : after + 1].isdigit():
-        return "\\x00", after
-    if char == "u" and (pair := _surrogate_pair(pattern, index)) is not None:
-        return f"\\u{{{pair:X}}}", index + 12
-    return pattern[index:after], after
-
-
-def _surrogate_pair(pattern: str, index: int) -> int | None:
-    if pattern[index + 6 : index + 8] != "\\u":
-        return None
-    try:
-        high, low = int(pattern[index + 2 : index + 6], 16), int(pattern[index + 8 : index + 12], 16)
-    except ValueError:
-        return None
-    if not (0xD800 <= high < 0xDC00 <= low < 0xE000):
-        return None
-    return 0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00)

@@ -11,14 +11,15 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, Protocol
 
 import orjson
 
-from thalweg import traces
 from thalweg.edge import sse
+from thalweg.traces import Traces
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -32,6 +33,7 @@ GaugeMode = Literal["livesum", "livemax", "livemin"]
 
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _SAMPLE_SECONDS = 2.0
+_NO_SPAN: AbstractContextManager[None] = nullcontext()
 
 
 class Served(Protocol):
@@ -51,20 +53,6 @@ class Served(Protocol):
     def status(self) -> int: ...
 
 
-def prepare_metrics(data_dir: Path) -> Path:
-    """Make an empty folder for the numbers of all processes and name it in the environment.
-
-    Call it once, in the supervisor, before any process that counts is started and before `prometheus_client` is
-    imported: the library decides on its import whether it counts in files.
-    """
-    folder = data_dir / "metrics"
-    folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.glob("*.db"):
-        old.unlink(missing_ok=True)
-    os.environ[MULTIPROCESS] = str(folder)
-    return folder
-
-
 class Observer:
     """One for a process. `operation` at start-up, `finished` for each request, `render` for `/metrics`."""
 
@@ -77,7 +65,7 @@ class Observer:
         self._samples: list[Callable[[], None]] = []
         self._sampler: threading.Timer | None = None
         self._stopped = False
-        self.traces = traces.Traces.open(getattr(settings, "otel_endpoint", None), service="thalweg-api")
+        self.traces = Traces.open(getattr(settings, "otel_endpoint", None), service="thalweg-api")
         self.gauge("thalweg_streams_open", "Open streams", lambda: sse.gauge.open)
         self.tally("thalweg_streams_ended", "Streams that ended, by cause", "ending", lambda: sse.gauge.ended)
 
@@ -126,6 +114,25 @@ class Observer:
     def mismatch(self, operation_id: str) -> None:
         """Count a reply that broke its own contract."""
         self._metrics.mismatches.labels(operation_id).inc()
+
+    def span(self, exchange: Served, operation: str, traceparent: bytes | None) -> AbstractContextManager[Any]:
+        """What happens to a request as a span, child of the caller's `traceparent`; nothing without an endpoint."""
+        return _NO_SPAN if self.traces is None else self._span(self.traces, exchange, operation, traceparent)
+
+    @contextmanager
+    def _span(self, told: Traces, exchange: Served, operation: str, traceparent: bytes | None) -> Iterator[None]:
+        method = exchange.scope["method"]
+        attributes = {
+            "http.request.method": method,
+            "thalweg.operation": operation,
+            "thalweg.request_id": exchange.request_id,
+        }
+        parent = None if traceparent is None else traceparent.decode("latin-1")
+        with told.span(f"{method} {operation}", traceparent=parent, attributes=attributes) as span:
+            try:
+                yield
+            finally:
+                told.answered(span, exchange.status)
 
     # --- numbers that are looked at, not counted ------------------------------------------------------
 

@@ -86,11 +86,13 @@ class Validator:
         if not _small(value, _EXPLAINED_NODES):
             value = _head(value)
         errors: Iterator[Any] = self._rust.iter_errors(value)
-        found = explain(errors, self._document, prefix, self._secret)
+        found = explain(
+            errors, self._document, prefix, lambda path: secret_name(prefix + path) or self._is_secret(path)
+        )
         return list(islice(_distinct(found), limit))
 
-    def _secret(self, path: Path) -> bool:
-        return secret_name(path) or any(_is_secret(schema) for schema in self._at(path))
+    def _is_secret(self, path: Path) -> bool:
+        return any(schema.get("writeOnly") is True or schema.get("format") == "password" for schema in self._at(path))
 
     def _at(self, path: Path) -> list[Schema]:
         """Every schema of the contract that speaks of the value at `path`."""
@@ -150,10 +152,6 @@ class Compiler:
 
 def _fingerprint(document: Mapping[str, Any]) -> bytes:
     return sha256(json.dumps(document).encode()).digest()  # not orjson: a bound may need more than 64 bits
-
-
-def _is_secret(schema: Schema) -> bool:
-    return schema.get("writeOnly") is True or schema.get("format") == "password"
 
 
 def _distinct(found: Iterator[Violation]) -> Iterator[Violation]:

@@ -130,6 +130,10 @@ class ApiProcess:
         elif scope["type"] == "http":
             await self._asgi(scope, receive, send)
 
+    def closing(self) -> None:
+        """The server has been told to stop: streams end now, so that it need not wait for them."""
+        self.tails.drain()
+
     async def _lifespan(self, receive: Any, send: Any) -> None:
         async with self.running():
             await receive()

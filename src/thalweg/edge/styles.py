@@ -33,6 +33,8 @@ def reader(name: str, where: str, style: str, explode: bool, schema: Schema, com
         if where == "query" and (style == "deepObject" or (style == "form" and explode)):
             return make, True, False, style
         return _object(name, style, explode, make), where == "header", False, None
+    if style == "deepObject":
+        raise ContractError(f"Parameter {name}: style deepObject is for objects.")
     if array:
         items = coercion.sequence(compiler, schema)
         if where == "query" and style == "form" and explode:
@@ -43,8 +45,6 @@ def reader(name: str, where: str, style: str, explode: bool, schema: Schema, com
     if style in ("label", "matrix"):
         start = "." if style == "label" else f";{name}="
         return lambda text: one(text.removeprefix(start) if text.startswith(start) else text), False, False, None
-    if style == "deepObject":
-        raise ContractError(f"Parameter {name}: style deepObject is for objects.")
     return one, False, False, None
 
 

@@ -144,7 +144,7 @@ class Hub:
 
     def _tell(self, verb: str, topics: Sequence[str]) -> None:
         if self._link.up:
-            self._link.tell(pack((verb, *topics)))
+            self._link.tell(pack((verb, *topics)), len(topics))
 
     def _pushed(self, message: list[Any]) -> None:
         if message[0] != b"message":

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib import import_module
 
 from thalweg.contract.findings import Severity
 from thalweg.contract.rules.view import Breach, View
@@ -41,15 +42,6 @@ def rule(name: str, what: str, *, severity: Severity = "error") -> Callable[[Che
 
 def load() -> dict[str, Rule]:
     """Every rule, in the order of the documentation."""
-    from thalweg.contract.rules import (  # noqa: F401 - importing registers
-        bounds,
-        document,
-        examples,
-        extensions,
-        operations,
-        parameters,
-        responses,
-        schemas,
-    )
-
+    for name in ("document", "operations", "parameters", "responses", "schemas", "bounds", "examples", "extensions"):
+        import_module(f"{__name__}.{name}")
     return RULES

@@ -22,7 +22,7 @@ class Judge:
 
         self._validators: dict[str, Any] = {}
         self._make = jsonschema_rs.Draft202012Validator
-        contents = _plain(upgrade(document))
+        contents = _plain(upgrade(document, keep_bytes=True))
         self._registry = jsonschema_rs.Registry([(_URI, contents)], draft=jsonschema_rs.Draft202012)
 
     def verdict(self, pointer: str, value: Any) -> str | None:
