@@ -21,6 +21,7 @@ import httpx
 import pytest
 
 from domain import brains, identity
+from domain.kernel import crypto
 from domain.kernel.context import Ctx, SystemActor
 from domain.kernel.db import Database
 from domain.startup import load_tables
@@ -126,6 +127,7 @@ def running(
         "THALWEG_ENVIRONMENT": "test",
         "THALWEG_DATABASE_URL": postgres.url_of(name),
         "THALWEG_REDIS_URL": valkey_url,
+        "THALWEG_SECRET_KEYS": f"test:{crypto.KeyRing.new_key()}",
         "THALWEG_DATA_DIR": str(folder / "data"),
         "THALWEG_RESPONSE_MISMATCH": "raise",
         "THALWEG_LIMITS": "thalium.invoke=100000/minute,thalium.read=100000/minute",

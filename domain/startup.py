@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import domain
 from domain import inference
+from domain.kernel import crypto
 
 
 class Secret(Protocol):
@@ -17,6 +19,8 @@ class Secret(Protocol):
 class PlatformSettings(Protocol):
     """What the domain reads of the platform's settings (docs/configuration.md)."""
 
+    @property
+    def secret_keys(self) -> Sequence[Secret]: ...
     @property
     def model(self) -> str: ...
     @property
@@ -38,7 +42,14 @@ class PlatformSettings(Protocol):
 def prepare(settings: PlatformSettings) -> None:
     """Raises `ValueError` that names the setting that the domain cannot use."""
     load_tables()
+    unlock(settings)
     inference.configure(_inference(settings))
+
+
+def unlock(settings: PlatformSettings) -> None:
+    """Bind the keys that encrypt stored secrets and sign cursors. Raises `ValueError` for a key that is none."""
+    keys = dict(key.reveal().split(":", 1) for key in settings.secret_keys)
+    crypto.use(crypto.KeyRing(keys))
 
 
 def load_tables() -> None:

@@ -11,13 +11,16 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from domain import identity, startup
+from redis import Redis
+
+from domain import brains, identity, startup
 from domain.kernel import idempotency
 from domain.kernel.context import Actor, AnonymousActor, ApiKeyActor
 from domain.kernel.db import Database
 from domain.kernel.errors import DomainError, Forbidden, Unauthenticated
 from domain.kernel.pages import CursorPage, OffsetPage
 from handlers.thalium import wire as thalium
+from thalweg.heartbeats import Pulse
 from thalweg.edge.application import Caller, Credential, Facts, StoredReply, Stream
 
 if TYPE_CHECKING:
@@ -36,7 +39,7 @@ class Signed:
     actor: Actor
     organisation_id: UUID | None
     permissions: frozenset[str]
-    rate_override: int | None = None
+    rate_override: str | None = None
 
 
 class Platform:
@@ -55,6 +58,8 @@ class Platform:
             application_name="thalweg-api",
         )
         self.idempotency = idempotency.Idempotency(StoredReply)
+        assert settings.redis_url is not None
+        brains.bind_pulse(Pulse(Redis.from_url(settings.redis_url.reveal(), socket_timeout=1, socket_connect_timeout=1)))
         self._stopping = threading.Event()
 
     def start(self, forget: Callable[[str | None], None]) -> None:
@@ -114,12 +119,16 @@ def _api_key(kind: str) -> Callable[[Database, Credential], tuple[Caller, float]
         known = identity.verify_api_key(database, credential.value, kind)
         key = f"key:{known.key_id}"
         caller = Signed(
-            key, key, known.actor, known.organisation_id, known.permissions, rate_override=known.requests_per_minute
+            key, key, known.actor, known.organisation_id, known.permissions, rate_override=_rate(known.requests_per_minute)
         )
         left = math.inf if known.expires_at is None else (known.expires_at - datetime.now(UTC)).total_seconds()
         return caller, min(REMEMBER_SECONDS, left)
 
     return verify
+
+
+def _rate(per_minute: int | None) -> str | None:
+    return None if per_minute is None else f"{per_minute}/minute"
 
 
 _VERIFIERS: dict[tuple[str, str], Callable[[Database, Credential], tuple[Caller, float]]] = {

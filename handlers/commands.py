@@ -280,6 +280,7 @@ def _stores(data: Path | None) -> Iterator[tuple[Settings, Database]]:
 
     with connected(load(root=project_root(), overrides={"data_dir": data})) as settings:
         startup.load_tables()
+        startup.unlock(settings)
         assert settings.database_url is not None
         database = Database(settings.database_url.reveal(), pool_size=1, application_name="thalweg command")
         try:
@@ -317,14 +318,15 @@ def _organisation(slug: str, data: Path | None, *, create: bool = False) -> Iter
 
 def _show(rows: list[dict[str, Any]], as_json: bool, otherwise: str) -> None:
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     if as_json:
         typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
     elif not rows:
         typer.echo(otherwise)
     else:
-        table = Table(*(name.capitalize() for name in rows[0]))
+        # An id is there to be copied: it is never cut.
+        table = Table(*(Column(name.capitalize(), no_wrap=name == "id") for name in rows[0]))
         for row in rows:
             table.add_row(*row.values())
         Console(highlight=False).print(table)

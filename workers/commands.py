@@ -27,7 +27,7 @@ def list_(
 ) -> None:
     """Jobs, newest first; those that failed for good, unless told otherwise."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from domain.kernel.pages import CursorPage
     from workers import deadletters
@@ -38,7 +38,7 @@ def list_(
     if not found.items:
         out.print(f"No jobs are {state}." if state != "all" else "There are no jobs.")
         return
-    table = Table("Id", "Job", "Queue", "State", "Tries", "Since (UTC)", "Why")
+    table = Table(Column("Id", no_wrap=True), "Job", "Queue", "State", "Tries", "Since (UTC)", "Why")
     for job in found.items:
         since = job.finished_at or job.started_at or job.created_at
         tries = f"{job.attempts}/{job.max_attempts}"

@@ -23,7 +23,7 @@ from domain.kernel.ledger import Ledger, Wakeups
 from domain.kernel.outbox import QUEUES
 from thalweg.config import Settings, need
 from thalweg.streams import Publisher
-from workers import heartbeats
+from thalweg import heartbeats
 from workers.processes import GRACE, Forking, LongLived
 from workers.queues import connect
 from workers.registry import Registry, load_jobs
@@ -74,7 +74,7 @@ def run_worker(
             Database(database_url, pool_size=2, max_overflow=2, application_name=f"thalweg worker {queue}"),
             Ledger(database_url, name=f"worker {queue}"),
             registry,
-            publisher=Publisher(redis_url),
+            publisher=Publisher(redis_url, keep=settings.stream_length, expire=settings.stream_keep_seconds),
             lease=lease,
             worker=heartbeats.me(),
         )

@@ -30,7 +30,7 @@ from rq.serializers import JSONSerializer
 from rq.worker import WorkerStatus
 
 from domain.kernel.ledger import Claim, LedgerAway
-from workers import heartbeats
+from thalweg import heartbeats
 from workers.limits import Interrupted, confine
 from workers.queues import Doorbell, answer
 from workers.runner import Keeper, Outcome, Runner

@@ -17,7 +17,8 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from domain.kernel.ledger import Ledger, LedgerAway
-from workers import heartbeats, metrics
+from thalweg import heartbeats
+from workers import metrics
 from workers.queues import answer, missing
 
 log = structlog.get_logger("thalweg.jobs")

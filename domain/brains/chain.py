@@ -28,7 +28,7 @@ from domain.brains.state import Result, State
 from domain.inference import Deadline, Drivers, InvalidOutput, TimedOut
 from domain.kernel import outbox
 from domain.kernel.context import Ctx, Work
-from domain.kernel.errors import DomainError, LimitExceeded, NotFound, Unavailable
+from domain.kernel.errors import DomainError, Invalid, LimitExceeded, NotFound, Unavailable
 
 log = logging.getLogger("thalweg.brains")
 T = TypeVar("T")
@@ -145,7 +145,7 @@ def _skipped(state: State, role: Role) -> str | None:
     return "skipped" if any(state.said(needed) is None for needed in role.needs) else None
 
 
-class _RoleFailed(Exception):  # noqa: N818 - what happened
+class _RoleFailed(Exception):
     def __init__(self, reason: str) -> None:
         self.reason = reason
 
@@ -239,11 +239,19 @@ def _begun(ctx: Ctx, invocation_id: UUID) -> tuple[State, list[_Numbered]]:
         content=invocation.input_content,
         removed_characters=invocation.removed_characters,
         blocked_terms=tuple(str(term) for term in brain.blocked_terms),
-        plan=plan.checked(invocation.role_config),
+        plan=_plan(invocation.role_config),
         results={r.role: _result(r) for r in results},
         finished=invocation.state in ("complete", "partial", "failed"),
     )
     return state, _events(ctx, invocation_id)
+
+
+def _plan(config: dict[str, Any]) -> plan.Plan:
+    """What an older release accepted and this one does not runs with all roles, rather than not at all."""
+    try:
+        return plan.checked(config)
+    except Invalid:
+        return plan.checked(None)
 
 
 def _result(row: RoleResult) -> Result:

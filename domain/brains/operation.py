@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Literal, Protocol
 from uuid import UUID
 
 from sqlalchemy import Float, cast, func, select
@@ -15,6 +15,7 @@ from domain.brains.models import Invocation, RoleResult
 from domain.kernel.context import Ctx
 
 QUEUE = "interactive"
+OperationalState = Literal["operational", "degraded", "unavailable"]
 LATE = 10.0
 """Seconds that an invocation may wait for a worker before the brain counts as degraded."""
 LAST = 20
@@ -31,7 +32,7 @@ class Pulse(Protocol):
 @dataclass(frozen=True, slots=True)
 class BrainStatus:
     brain_id: UUID
-    operational_state: str
+    operational_state: OperationalState
     """`operational`, `degraded` (taken, but late) or `unavailable` (kept until a worker is there)."""
     domain_uncertainty: float
     """Mean prediction error of the last 20 invocations, 0 to 1."""
@@ -87,7 +88,7 @@ def status(ctx: Ctx, brain_id: UUID) -> BrainStatus:
     )
 
 
-def _state(workers: int, delay: float) -> str:
+def _state(workers: int, delay: float) -> OperationalState:
     if workers == 0:
         return "unavailable"
     return "degraded" if delay > LATE else "operational"

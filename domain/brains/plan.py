@@ -28,7 +28,7 @@ TIMEOUTS = {
 """Seconds a role may take by default."""
 MEDIUM_TIMEOUT = 45.0
 """The triage's, when it has to hear or see first."""
-MIN_TIMEOUT, MAX_TIMEOUT = 0.05, 60.0
+MIN_TIMEOUT, MAX_TIMEOUT = 0.001, 60.0
 NEEDS_ARCHITECT = ("devil", "scorer")
 
 

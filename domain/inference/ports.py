@@ -19,14 +19,14 @@ from domain.kernel.errors import DomainError
 Vector = NDArray[np.float32]
 
 
-class InvalidOutput(DomainError):  # noqa: N818 - as in domain.kernel.errors
+class InvalidOutput(DomainError):
     """A model answered with something that is not what it was asked for."""
 
     code = "upstream_failed"
     default = "The model's answer was not usable."
 
 
-class TimedOut(DomainError):  # noqa: N818 - as in domain.kernel.errors
+class TimedOut(DomainError):
     """The deadline passed, or the work was cancelled."""
 
     code = "timed_out"

@@ -51,6 +51,7 @@ TIMEOUTS = {
     "statement_timeout": 30_000,
     "lock_timeout": 10_000,
     "idle_in_transaction_session_timeout": 60_000,
+    "client_connection_check_interval": 2_000,  # a statement whose process has died lets go of its locks
 }
 """Milliseconds, set on every connection: nothing slow runs inside a transaction (architecture, kernel rules)."""
 

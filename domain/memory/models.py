@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from pgvector.sqlalchemy import VECTOR
@@ -13,6 +13,12 @@ from domain.kernel.db import Base, Identified, OrganisationOwned, Timestamped
 from domain.memory.address import Ltree
 
 DIMENSIONS = 384
+
+Ring = Literal["session", "entity", "institutional"]
+Level = Literal["root", "branch", "leaf"]
+EntryStatus = Literal["active", "contested", "archived"]
+Source = Literal["chain", "direct_write", "seeding", "calibrator", "reclassification"]
+Kind = Literal["statement", "question", "answer", "guidance"]
 
 
 class RingEntry(Identified, OrganisationOwned, Timestamped, Base):
@@ -47,15 +53,15 @@ class RingEntry(Identified, OrganisationOwned, Timestamped, Base):
 
     brain_id: Mapped[UUID | None] = mapped_column()
     """Whose memory; NULL for what an organisation remembers outside any brain. No foreign key: brains stand above."""
-    ring: Mapped[str] = mapped_column(String(16))
+    ring: Mapped[Ring] = mapped_column(String(16))
     session_id: Mapped[str | None] = mapped_column(String(128))
     entity_id: Mapped[str | None] = mapped_column(String(128))
     address_key: Mapped[str] = mapped_column(Ltree())
-    level: Mapped[str] = mapped_column(String(8))
-    status: Mapped[str] = mapped_column(String(12), default="active")
-    source: Mapped[str] = mapped_column(String(20))
+    level: Mapped[Level] = mapped_column(String(8))
+    status: Mapped[EntryStatus] = mapped_column(String(12), default="active")
+    source: Mapped[Source] = mapped_column(String(20))
     role: Mapped[str | None] = mapped_column(String(64))
-    kind: Mapped[str] = mapped_column(String(12))
+    kind: Mapped[Kind] = mapped_column(String(12))
     """Only statements are evidence. Questions and answers tell what was talked about; guidance is the baseline's."""
     text: Mapped[str] = mapped_column(Text)
     content: Mapped[dict[str, Any]] = mapped_column(default=dict)

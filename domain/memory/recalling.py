@@ -46,8 +46,8 @@ class Recalled:
 
 @dataclass(frozen=True, slots=True)
 class Recall:
-    """`entries`: those that bear on the text, best first. `relevant`: how many statements do, guidance left out (counted
-    up to about `CANDIDATES`). `nearest`: the highest similarity of a statement, 0 where there is none."""
+    """`entries`: those that bear on the text, best first. `relevant`: how many statements do, guidance left out
+    (counted up to about `CANDIDATES`). `nearest`: the highest similarity of a statement, 0 where there is none."""
 
     entries: tuple[Recalled, ...]
     relevant: int

@@ -24,7 +24,7 @@ __all__ = ["follow", "serve"]
 
 class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        closing = getattr(self.config.loaded_app, "closing", None)
+        closing = getattr(self.config.app, "closing", None)  # loaded_app may be a wrapper of uvicorn's
         for listener in sockets or []:  # first of all: whoever comes now is another process' guest
             listener.close()
         if closing is not None:

@@ -185,6 +185,19 @@ def test_an_invocation_that_is_not_there_is_said_to_be_so(world):
         brains.run(world.work(), uuid4())
 
 
+def test_a_chain_promised_under_other_rules_runs_with_all_roles(world):
+    from sqlalchemy import update
+
+    from domain.brains.models import Invocation
+
+    trace = world.start(TEXT)
+    with world.ctx() as ctx:
+        ctx.session.execute(update(Invocation).where(Invocation.id == trace).values(role_config={"roles": ["judge"]}))
+    work = world.work()
+    brains.run(work, trace)
+    assert tuple(work.stream[max(work.stream)][1]["anchor_trace"]) == ORDER
+
+
 def test_event_numbers_have_no_gap_and_no_double(world):
     for text in (TEXT, "Who signs?", "hello"):
         invocation_id = world.start(text)

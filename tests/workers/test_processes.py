@@ -17,7 +17,7 @@ import pytest
 from redis import Redis
 
 from domain.kernel.outbox import Job
-from workers import heartbeats
+from thalweg import heartbeats
 from workers.main import run_worker
 
 ROOT = Path(__file__).resolve().parents[2]

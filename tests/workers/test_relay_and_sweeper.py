@@ -18,7 +18,7 @@ from sqlalchemy import text
 from domain.kernel.ids import new_id
 from domain.kernel.ledger import Ledger, Wakeups
 from domain.kernel.outbox import Job
-from workers import heartbeats
+from thalweg import heartbeats
 from workers.queues import answer, connect, queue
 from workers.relay import Relay
 from workers.sweeper import Rhythm, Sweeper

@@ -242,7 +242,7 @@ class Limits:
 
 
 def _headers(rules: Sequence[LimitRule], numbers: Sequence[tuple[int, int]], answer: Sequence[int]) -> list[Header]:
-    """`RateLimit-*` of the limit that is nearest to its end, and the policy of all.
+    """`RateLimit-*` of the limit that is nearest to its end.
 
     As in draft-ietf-httpapi-ratelimit-headers-06, whose fields are the ones that clients know; a reset is whole
     seconds, rounded up. `numbers` are the quotas and spans that were applied.
@@ -252,15 +252,10 @@ def _headers(rules: Sequence[LimitRule], numbers: Sequence[tuple[int, int]], ans
         left = answer[2 * index + 2] / quota if quota else 0.0
         if left < share:
             nearest, share = index, left
-    policies = [
-        rule.policy if applied == (rule.quota, rule.span) else b"%d;w=%d" % (applied[0], applied[1] // 1000)
-        for rule, applied in zip(rules, numbers, strict=True)
-    ]
     return [
         (b"ratelimit-limit", b"%d" % numbers[nearest][0]),
         (b"ratelimit-remaining", b"%d" % answer[2 * nearest + 2]),
         (b"ratelimit-reset", b"%d" % ceil(answer[2 * nearest + 3] / 1000)),
-        (b"ratelimit-policy", policies[0] if len(policies) == 1 else b", ".join(policies)),
     ]
 
 

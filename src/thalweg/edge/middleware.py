@@ -108,6 +108,7 @@ class Edge(SpecMiddleware):  # type: ignore[misc]
                 plan.rule = self.services.host.add_operation(
                     plan.endpoint, surface.base_path + _flask_rule(path), plan.method, _view
                 )
+                self.services.limits.rules_of(plan.limits)  # a limit without numbers is found now, not by a caller
                 plan.seen = self.services.observer.operation(surface.key, plan.operation_id)
                 router.add(plan.method, path, plan)
                 self.plans[plan.endpoint] = plan
@@ -150,7 +151,8 @@ class Edge(SpecMiddleware):  # type: ignore[misc]
                 return
             plan, path_values = found
             exchange.plan = plan
-            await self._operate(exchange, plan, path_values, receive, send)
+            with self.services.observer.span(exchange, plan.endpoint, exchange.headers.get(b"traceparent")):
+                await self._operate(exchange, plan, path_values, receive, send)
         except Disconnected:
             exchange.status = 499  # nginx's figure for a caller that left: in logs and metrics only
         except asyncio.CancelledError:
@@ -208,6 +210,8 @@ class Edge(SpecMiddleware):  # type: ignore[misc]
                 )
             if plan.feature is not None:
                 await services.pool.run(services.application.entitled, caller, plan.feature, facts)
+            if plan.events is not None:
+                services.streams.admit()
             if plan.limits:
                 granted = await services.limits.check(plan.limits, caller, facts, plan.safe)
                 exchange.extra += granted

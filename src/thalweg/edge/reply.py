@@ -98,9 +98,7 @@ class ReplyPlan:
                 return self._empty(status, extra, report)
             return self._json_outcome(answer.body, status, extra, report)
         if isinstance(answer, Stream):
-            return Outcome(
-                self.success, [(n.lower().encode(), v.encode()) for n, v in answer.headers.items()], stream=answer
-            )
+            return Outcome(self.success, stream=answer)  # its headers go out with its first event
         if isinstance(answer, Pending):
             return Outcome(self.success, pending=answer)
         if isinstance(answer, File):

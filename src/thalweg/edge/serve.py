@@ -87,6 +87,7 @@ class ApiProcess:
             redis_url,
             self.pool,
             StreamOptions(heartbeat=settings.stream_heartbeat_seconds, life=settings.stream_life_seconds),
+            most=settings.stream_connections,
         )
         spool = settings.data_dir / "spool"
         spool.mkdir(parents=True, exist_ok=True)

@@ -21,10 +21,12 @@ if TYPE_CHECKING:
 class Tails:
     """`serve` a stream, `wait` for an answer."""
 
-    def __init__(self, redis_url: str, pool: Pool, options: StreamOptions | None = None) -> None:
+    def __init__(self, redis_url: str, pool: Pool, options: StreamOptions | None = None, *, most: int = 10_000) -> None:
+        """`most`: open streams and waits that the process takes before it answers 503."""
         self._url = redis_url
         self._pool = pool
         self._options = options or StreamOptions()
+        self._most = most
         self._hub: Hub | None = None
 
     @property
@@ -49,6 +51,11 @@ class Tails:
             self._hub.drain()
             await self._hub.close()
             self._hub = None
+
+    def admit(self) -> None:
+        """Raises `Problem` `unavailable` when the process holds as many streams as it may."""
+        if self.hub.listening >= self._most:
+            raise Problem("unavailable", "Too many streams are open here. Try again soon.", facts={"retry_after": 5})
 
     async def serve(
         self,

