@@ -6,8 +6,8 @@ import asyncio
 import gc
 import importlib
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -155,21 +155,29 @@ class ApiProcess:
         await self.pool.run(self.application.start, forget)
         self.observer.watch(limits=self.limits, hub=self.tails.hub, pool=self.pool)
         self.observer.start()
-        # What start-up has made stays: collecting it again and again is what the slowest requests wait for.
-        gc.collect()
-        gc.freeze()
-        thresholds = gc.get_threshold()
-        gc.set_threshold(*GC_THRESHOLDS)
-        try:
-            yield self
-        finally:
-            await self.tails.stop()
-            await self.limits.stop()
-            await self.pool.run(self.application.close)
-            await self.pool.run(self.observer.stop)
-            self.pool.close()
-            gc.unfreeze()
-            gc.set_threshold(*thresholds)
+        with quiet_heap():
+            try:
+                yield self
+            finally:
+                await self.tails.stop()
+                await self.limits.stop()
+                await self.pool.run(self.application.close)
+                await self.pool.run(self.observer.stop)
+                self.pool.close()
+
+
+@contextmanager
+def quiet_heap() -> Iterator[None]:
+    """What start-up has made stays: collecting it again and again is what the slowest requests would wait for."""
+    gc.collect()
+    gc.freeze()
+    thresholds = gc.get_threshold()
+    gc.set_threshold(*GC_THRESHOLDS)
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*thresholds)
 
 
 def create(settings: Settings | None = None, root: Path | None = None) -> ApiProcess:

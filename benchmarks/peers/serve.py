@@ -1,0 +1,60 @@
+"""One server process: `python serve.py NAME --fd N [--database URL] [--access-log]`, uvicorn as src/thalweg/server.py has it."""
+
+from __future__ import annotations
+
+import argparse
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "src"), str(ROOT / "benchmarks")]
+
+import uvicorn  # noqa: E402
+
+NAMES = ("thalweg", "fastapi-def", "fastapi-async", "litestar", "raw")
+
+
+def application(name: str, database_url: str | None, access_log: bool) -> Any:
+    if name == "thalweg":
+        from peers.ours import Application
+
+        return Application(database_url=database_url, access_log=access_log)
+    if name.startswith("fastapi"):
+        from peers import fastapi_app
+
+        return fastapi_app.build(asynchronous=name.endswith("async"), database_url=database_url)
+    if name == "litestar":
+        from peers import litestar_app
+
+        return litestar_app.build(database_url=database_url)
+    from peers.raw_app import app
+
+    return app
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("name", choices=NAMES)
+    parser.add_argument("--fd", type=int, required=True)
+    parser.add_argument("--database")
+    parser.add_argument("--access-log", action="store_true")
+    given = parser.parse_args()
+    config = uvicorn.Config(
+        application(given.name, given.database, given.access_log),
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=65,
+    )
+    uvicorn.Server(config).run(sockets=[socket.socket(fileno=given.fd)])
+
+
+if __name__ == "__main__":
+    main()

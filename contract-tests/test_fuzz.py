@@ -1,0 +1,115 @@
+"""Schemathesis against the running platform: every operation, every phase, every check.
+
+What it reached is written to reports/fuzz.json for `thalweg contract coverage`. `THALWEG_TEST_FUZZ=deep` fuzzes for
+longer; a failure prints the command that repeats it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+DEEP = os.environ.get("THALWEG_TEST_FUZZ") == "deep"
+SURFACES = [path.parent.name for path in sorted((ROOT / "generated").glob("*/bundle.json"))]
+
+pytestmark = [pytest.mark.fuzz, pytest.mark.timeout(0 if DEEP else 600)]
+
+
+@pytest.mark.parametrize("surface", SURFACES)
+def test_no_request_that_the_contract_allows_or_forbids_gets_an_undeclared_answer(
+    surface: str, running: Any, tenant: Any, tmp_path: Path
+) -> None:
+    bundle = ROOT / "generated" / surface / "bundle.json"
+    config = tmp_path / "schemathesis.toml"
+    config.write_text(
+        f"""
+[parameters]
+"path.brainId" = "{tenant.brain_id}"
+[auth.openapi]
+apiKey = {{ api_key = "{tenant.key}" }}
+"""
+    )
+    report = tmp_path / "report.ndjson"
+    command = [
+        str(Path(sys.executable).with_name("schemathesis")),
+        "--config-file",
+        str(config),
+        "run",
+        str(bundle),
+        "--url",
+        f"{running.url}/{surface}",
+        "--checks",
+        "all",
+        "--phases",
+        "examples,coverage,fuzzing,stateful",
+        "--max-examples",
+        "2000" if DEEP else "25",
+        "--workers",
+        "2",
+        "--request-timeout",
+        "30",
+        "--suppress-health-check",
+        "all",
+        "--continue-on-failure",
+        "--report",
+        "ndjson",
+        "--report-ndjson-path",
+        str(report),
+        "--no-color",
+    ]
+    if "THALWEG_TEST_SEED" in os.environ:
+        command += ["--seed", os.environ["THALWEG_TEST_SEED"]]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    reached = _reached(report)
+    _write(surface, bundle, reached)
+    assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout[-12000:]}\n{done.stderr[-2000:]}"
+    never = [name for name, statuses in reached.items() if not any(200 <= s < 300 for s in statuses)]
+    missing = _operations(bundle).keys() - reached.keys()
+    assert not missing, f"not reached at all: {sorted(missing)}"
+    assert not never, f"never answered with success: {never}"
+
+
+def _operations(bundle: Path) -> dict[str, str]:
+    """`METHOD /path` to operation id."""
+    document = orjson.loads(bundle.read_bytes())
+    return {
+        f"{method.upper()} {path}": operation["operationId"]
+        for path, item in document["paths"].items()
+        for method, operation in item.items()
+        if isinstance(operation, dict) and "operationId" in operation
+    }
+
+
+def _reached(report: Path) -> dict[str, set[int]]:
+    found: dict[str, set[int]] = defaultdict(set)
+    for line in report.read_text().splitlines():
+        _collect(json.loads(line), found)
+    return found
+
+
+def _collect(event: Any, found: dict[str, set[int]]) -> None:
+    raise NotImplementedError
+
+
+def _write(surface: str, bundle: Path, reached: dict[str, set[int]]) -> None:
+    """Merge into reports/fuzz.json: each surface is a test of its own."""
+    names = _operations(bundle)
+    path = ROOT / "reports" / "fuzz.json"
+    path.parent.mkdir(exist_ok=True)
+    known = json.loads(path.read_text()) if path.exists() else []
+    rows = [row for row in known if row["surface"] != surface]
+    rows += [
+        {"surface": surface, "operation_id": names[name], "statuses": sorted(statuses)}
+        for name, statuses in sorted(reached.items())
+        if name in names
+    ]
+    path.write_text(json.dumps(rows, indent=1) + "\n")
