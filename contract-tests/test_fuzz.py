@@ -37,6 +37,7 @@ def test_no_request_that_the_contract_allows_or_forbids_gets_an_undeclared_answe
 [auth.openapi]
 apiKey = {{ api_key = "{tenant.key}" }}
 """
+        + (ROOT / "contract-tests" / "schemathesis.toml").read_text()
     )
     report = tmp_path / "report.ndjson"
     command = [
@@ -72,9 +73,7 @@ apiKey = {{ api_key = "{tenant.key}" }}
     reached = _reached(report)
     _write(surface, bundle, reached)
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout[-12000:]}\n{done.stderr[-2000:]}"
-    never = [name for name, statuses in reached.items() if not any(200 <= s < 300 for s in statuses)]
-    missing = _operations(bundle).keys() - reached.keys()
-    assert not missing, f"not reached at all: {sorted(missing)}"
+    never = [name for name in _operations(bundle) if not any(200 <= status < 300 for status in reached[name])]
     assert not never, f"never answered with success: {never}"
 
 
@@ -90,14 +89,18 @@ def _operations(bundle: Path) -> dict[str, str]:
 
 
 def _reached(report: Path) -> dict[str, set[int]]:
+    """`METHOD /path` to the statuses it was answered with."""
     found: dict[str, set[int]] = defaultdict(set)
     for line in report.read_text().splitlines():
-        _collect(json.loads(line), found)
+        recorder = json.loads(line).get("ScenarioFinished", {}).get("recorder")
+        if not recorder:
+            continue
+        for case, interaction in recorder.get("interactions", {}).items():
+            response = interaction.get("response")
+            if response is not None and case in recorder["cases"]:
+                value = recorder["cases"][case]["value"]
+                found[f"{value['method']} {value['path']}"].add(response["status_code"])
     return found
-
-
-def _collect(event: Any, found: dict[str, set[int]]) -> None:
-    raise NotImplementedError
 
 
 def _write(surface: str, bundle: Path, reached: dict[str, set[int]]) -> None:

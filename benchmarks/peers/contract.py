@@ -8,13 +8,75 @@ from __future__ import annotations
 import json
 from typing import Any
 
-RESOURCES = """
-    accounts agents alerts annotations answers approvals archives assets attachments audits automations badges batches
-    budgets calendars campaigns channels charges checks comments connectors contacts contracts coupons dashboards
-    datasets deals deliveries devices documents domains drafts events exports feeds folders forms invoices issues
-    labels leads ledgers members messages notes orders pages payments pipelines policies posts products projects quotas
-    recipes refunds regions releases reports reviews roles schedules segments sessions sites tasks teams
-""".split()
+RESOURCES = [
+    "accounts",
+    "agents",
+    "alerts",
+    "annotations",
+    "answers",
+    "approvals",
+    "archives",
+    "assets",
+    "attachments",
+    "audits",
+    "automations",
+    "badges",
+    "batches",
+    "budgets",
+    "calendars",
+    "campaigns",
+    "channels",
+    "charges",
+    "checks",
+    "comments",
+    "connectors",
+    "contacts",
+    "contracts",
+    "coupons",
+    "dashboards",
+    "datasets",
+    "deals",
+    "deliveries",
+    "devices",
+    "documents",
+    "domains",
+    "drafts",
+    "events",
+    "exports",
+    "feeds",
+    "folders",
+    "forms",
+    "invoices",
+    "issues",
+    "labels",
+    "leads",
+    "ledgers",
+    "members",
+    "messages",
+    "notes",
+    "orders",
+    "pages",
+    "payments",
+    "pipelines",
+    "policies",
+    "posts",
+    "products",
+    "projects",
+    "quotas",
+    "recipes",
+    "refunds",
+    "regions",
+    "releases",
+    "reports",
+    "reviews",
+    "roles",
+    "schedules",
+    "segments",
+    "sessions",
+    "sites",
+    "tasks",
+    "teams",
+]
 assert len(RESOURCES) == 67
 MIDDLE = RESOURCES[33]
 """The resource that is measured: for a router that tries one route after another, half of the table lies before it."""

@@ -21,8 +21,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 import domain.identity  # noqa: F401 - its organisation table is what owned rows point at
 from domain.kernel.context import AnonymousActor, Ctx
 from domain.kernel.db import Base, Database, Identified, OrganisationOwned
-from peers import contract, storage, work
-from peers.fastapi_app import _models as request_models
+from peers import contract, models, storage, work
 from thalweg.edge.flaskhost import FlaskHost, HostFlask
 from thalweg.edge.guard import Cors
 from thalweg.edge.limits import Limits
@@ -181,7 +180,11 @@ class Application:
         bundle = contract.document()
         if database_url is not None:
             stored = contract._operation(
-                "storeItem", "stored", "201", contract.name_of(contract.MIDDLE), body=f"{contract.name_of(contract.MIDDLE)}Create"
+                "storeItem",
+                "stored",
+                "201",
+                contract.name_of(contract.MIDDLE),
+                body=f"{contract.name_of(contract.MIDDLE)}Create",
             )
             bundle["paths"]["/v1/stored"] = {"post": stored}
         surface = Surface("bench", "", Envelope, Compiler(bundle), self._model)
@@ -192,7 +195,7 @@ class Application:
         verb, _, rest = snake_case(operation_id).partition("_")
         if verb not in ("create", "update", "store"):
             return None
-        create, update, *_ = request_models(contract.MIDDLE if verb == "store" else rest)
+        create, update, *_ = models.of(contract.MIDDLE if verb == "store" else rest)
         model: type[BaseModel] = update if verb == "update" else create
         return model
 

@@ -12,7 +12,6 @@ from uuid import UUID
 
 from sqlalchemy import create_engine, select
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, sessionmaker
 from sqlalchemy.types import DateTime
 
@@ -80,6 +79,8 @@ class Store:
 
 class AsyncStore:
     def __init__(self, url: str) -> None:
+        from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
+
         engine = create_async_engine(url.replace("postgresql://", "postgresql+psycopg://"), **POOL)
         self._sessions = async_sessionmaker(engine, expire_on_commit=False)
 

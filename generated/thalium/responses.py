@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, NotRequired, TypeAlias
+from typing import Any, Literal, NotRequired, TypeAlias
 from typing_extensions import TypedDict
 
 
@@ -190,6 +190,9 @@ class GuardrailsFindingsItem(TypedDict, closed=True):
 
 
 Intent: TypeAlias = Literal['specification', 'change_request', 'diagnosis', 'verification', 'risk_assessment', 'retrospective', 'planning', 'knowledge_retrieval', 'compliance_check', 'knowledge_ingestion', 'intent_clarification']
+
+
+InvokeBrainResponse: TypeAlias = Any
 
 
 class MemoryEntry(TypedDict, closed=True):

@@ -140,3 +140,20 @@ def test_a_body_of_bytes_has_no_schema_in_3_1(shop: Project) -> None:
     assert newer["jsonSchemaDialect"] == "https://spec.openapis.org/oas/3.1/dialect/base"
     assert newer["paths"]["/a"]["get"]["responses"]["200"]["content"] == {"application/pdf": {}}
     OpenAPIV31SpecValidator(newer).validate()
+
+
+def test_a_published_stream_has_the_type_of_its_events() -> None:
+    from thalweg.contract.publish import type_streams
+
+    event = {"$ref": "#/components/schemas/Tick"}
+    stream = {"content": {"text/event-stream": {"schema": {"description": "Ticks."}, "example": "data: {}"}}}
+    document = {
+        "paths": {
+            "/ticks": {
+                "parameters": [],
+                "get": {"x-stream": {"events": {"tick": event, "tock": event}}, "responses": {"200": stream}},
+            }
+        }
+    }
+    type_streams(document)
+    assert stream["content"]["text/event-stream"] == {"schema": {"description": "Ticks.", "oneOf": [event]}}

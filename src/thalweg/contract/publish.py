@@ -61,6 +61,7 @@ def publish(project: Project, surfaces: Sequence[str], folder: Path) -> list[Pub
 def documents(made: Bundle) -> list[tuple[str, str, str, bytes]]:
     """Version, file name, media type and content of every document of a surface."""
     plain: dict[str, Any] = json.loads(made.json())
+    type_streams(plain)
     newer = upgrade(plain)
     out = []
     for version, document in (("3.0.3", plain), ("3.1.0", newer)):
@@ -68,6 +69,27 @@ def documents(made: Bundle) -> list[tuple[str, str, str, bytes]]:
         out.append((version, f"{stem}.json", "application/vnd.oai.openapi+json", as_json(document)))
         out.append((version, f"{stem}.yaml", "application/vnd.oai.openapi", as_yaml(document)))
     return out
+
+
+def type_streams(document: dict[str, Any]) -> None:
+    """Give every event stream the type of its events' data, in place, as `x-stream` declares them.
+
+    What generators make of a stream's schema is the type of what their clients hand out. In the source the schema is
+    left open, because tools that check answers hold it against whole frames.
+    """
+    for item in document.get("paths", {}).values():
+        for operation in item.values():
+            events = operation.get("x-stream", {}).get("events", {}) if isinstance(operation, dict) else {}
+            payloads = [schema for n, schema in enumerate(events.values()) if schema not in list(events.values())[:n]]
+            if not payloads:
+                continue
+            for response in operation["responses"].values():
+                media = response.get("content", {}).get("text/event-stream")
+                if media is not None:
+                    told = media.get("schema", {}).get("description", "The events' data.")
+                    media["schema"] = {"description": told, "oneOf": payloads}
+                    media.pop("example", None)  # frames, not data
+                    media.pop("examples", None)
 
 
 def _write(folder: Path, surface: str, version: str, name: str, media_type: str, content: bytes) -> Published:

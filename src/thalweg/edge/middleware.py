@@ -454,7 +454,7 @@ def _raw_path(scope: Mapping[str, Any]) -> str:
 def _body(plan: Plan, payload: Payload | None) -> Any:
     if payload is None or payload.absent:
         return None
-    if plan.model is None:
+    if plan.model is None or payload.uploads:
         return payload.value
     try:
         return plan.model.model_validate(payload.value)

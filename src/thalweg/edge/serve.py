@@ -21,6 +21,7 @@ from pydantic import BaseModel
 from thalweg.config import Settings, load
 from thalweg.contract import project as projects
 from thalweg.edge.application import Application
+from thalweg.edge.body import sweep
 from thalweg.edge.flaskhost import FlaskHost, HostFlask
 from thalweg.edge.guard import Cors
 from thalweg.edge.limits import Limits
@@ -91,6 +92,7 @@ class ApiProcess:
         )
         spool = settings.data_dir / "spool"
         spool.mkdir(parents=True, exist_ok=True)
+        sweep(str(spool))
         self.services = Services(
             application=self.application,
             pool=self.pool,
