@@ -5,13 +5,14 @@ Replies that break their contract are errors here (`response_mismatch=raise` ans
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ from domain.kernel import crypto
 from domain.kernel.context import Ctx, SystemActor
 from domain.kernel.db import Database
 from domain.startup import load_tables
+from thalweg.contract import handlers, project
+from thalweg.embedded.valkey import Valkey
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -38,9 +41,105 @@ class Tenant:
     key: str
     keys: dict[str, str] = field(default_factory=dict)
     """Further keys by what they may: `invoke`, `memory:read`, ..."""
+    owned: dict[str, UUID] = field(default_factory=dict)
+    """One of its own of each type of `x-resource`."""
 
     def headers(self, scope: str | None = None) -> dict[str, str]:
         return {"X-API-Key": self.key if scope is None else self.keys[scope]}
+
+
+@dataclass(frozen=True, repr=False)
+class Operation:
+    """An operation that is implemented, as the manifest has it."""
+
+    surface: str
+    base_path: str
+    entry: Mapping[str, Any]
+    document: Mapping[str, Any]
+    """The bundle."""
+
+    @property
+    def declared(self) -> Mapping[str, Any]:
+        """The operation object."""
+        found: Mapping[str, Any] = self.document["paths"][self.entry["path"]][self.entry["method"].lower()]
+        return found
+
+    @property
+    def id(self) -> str:
+        return str(self.entry["operation_id"])
+
+    def body(self) -> Any:
+        """The first example of its JSON body, None where it takes none."""
+        return next(iter(self.bodies().values()), None)
+
+    def bodies(self) -> dict[str, Any]:
+        """The examples of its JSON body by name."""
+        media = self.declared.get("requestBody", {}).get("content", {}).get("application/json", {})
+        examples = {name: example["value"] for name, example in media.get("examples", {}).items()}
+        return examples or ({"example": media["example"]} if "example" in media else {})
+
+    def parameters(self) -> list[Mapping[str, Any]]:
+        """Its parameters, with those of its path."""
+        item = self.document["paths"][self.entry["path"]]
+        found = [self.resolved(p) for p in (*item.get("parameters", ()), *self.declared.get("parameters", ()))]
+        return [{**parameter, "schema": self.resolved(parameter["schema"])} for parameter in found]
+
+    def resolved(self, node: Mapping[str, Any]) -> Mapping[str, Any]:
+        while "$ref" in node:
+            target: Any = self.document
+            for part in node["$ref"].removeprefix("#/").split("/"):
+                target = target[part.replace("~1", "/").replace("~0", "~")]
+            node = target
+        return node
+
+    def path(self, owner: Tenant) -> str:
+        """Its path with the id of what `owner` owns. A type that nobody owns yet is a KeyError: see Running.tenant."""
+        resource = self.entry["extensions"].get("x-resource")
+        filled = str(self.entry["path"])
+        if resource is not None:
+            filled = filled.replace(f"{{{resource['id']}}}", str(owner.owned[resource["type"]]))
+        return f"{self.base_path}{filled}"
+
+
+def _implemented() -> Iterator[Operation]:
+    """Operations whose handlers do more than answer 501."""
+    found = project.find(ROOT)
+    for surface, base_path in found.surfaces.items():
+        manifest = json.loads((found.generated / surface / "operations.json").read_bytes())
+        document = json.loads((found.generated / surface / "bundle.json").read_bytes())
+        modules, _ = handlers.read(found, surface)
+        for entry in manifest["operations"]:
+            module, name = entry["handler"].rsplit(".", 1)[1].split(":")
+            if not modules[module][name].not_implemented:
+                yield Operation(surface, base_path, entry, document)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test that takes `operation` runs for each one that is implemented; `own_operation` for those on something of an
+    organisation's own, `audited_operation` for those whose success leaves an audit entry."""
+    kinds = {"operation": None, "own_operation": "x-resource", "audited_operation": "x-audit"}
+    for name, extension in kinds.items():
+        if name in metafunc.fixturenames:
+            found = [o for o in _implemented() if extension is None or extension in o.entry["extensions"]]
+            metafunc.parametrize(name, found, ids=[f"{o.surface}.{o.id}" for o in found])
+
+
+@dataclass
+class Told:
+    """What a stream said. `events` are `{id, event, data}`; `text` is everything, heartbeats too."""
+
+    status: int
+    headers: httpx.Headers
+    text: str
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        found = []
+        for block in self.text.split("\n\n")[:-1]:  # what follows the last empty line was torn off
+            lines = dict(line.split(": ", 1) for line in block.splitlines() if line and not line.startswith(":"))
+            if "data" in lines:
+                found.append({"id": lines["id"], "event": lines["event"], "data": json.loads(lines["data"])})
+        return found
 
 
 @dataclass
@@ -53,8 +152,12 @@ class Running:
     logs: Path
     environment: dict[str, str]
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    _arguments: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    _tenants: int = 0
 
     def start(self, name: str, *arguments: str) -> None:
+        """Start a process, or start it again as it was."""
+        arguments = self._arguments.setdefault(name, arguments)
         log = (self.logs / f"{name}.log").open("ab")
         self.processes[name] = subprocess.Popen(
             [sys.executable, "-m", "thalweg", *arguments, "--parent", str(os.getpid())],
@@ -98,6 +201,47 @@ class Running:
     def log(self, name: str) -> str:
         return (self.logs / f"{name}.log").read_text(errors="replace")
 
+    def invoke(
+        self,
+        tenant: Tenant,
+        *,
+        headers: Mapping[str, str] | None = None,
+        until: Callable[[Told], bool] | None = None,
+        seconds: float = 40.0,
+        **body: Any,
+    ) -> Told:
+        """Invoke the tenant's brain and listen to the end, or `until` there has been enough."""
+        payload = {"session_id": "s1", "input": {"type": "text", "content": "Who audits the suppliers?"}, **body}
+        end = time.monotonic() + seconds
+        with httpx.stream(
+            "POST",
+            f"{self.url}/thalium/v1/brain/{tenant.brain_id}/invoke",
+            json=payload,
+            headers={**tenant.headers(), **(headers or {})},
+            timeout=20,
+        ) as reply:
+            told = Told(reply.status_code, reply.headers, "")
+            for piece in reply.iter_text():  # heartbeats would keep a plain read waiting for ever
+                told.text += piece
+                if until is not None and until(told):
+                    break
+                assert time.monotonic() < end, f"no end: {told.text}\n{self.log('worker')[-2000:]}"
+        return told
+
+    def tenant(self, *, plan: str = "enterprise", rate: int | None = None) -> Tenant:
+        """An organisation with a brain; `rate` is a limit of its keys' own, requests per minute."""
+        self._tenants += 1
+        number = self._tenants
+        with self.database.context(SystemActor("tests"), None, platform=True) as ctx:
+            organisation = identity.create_organisation(
+                ctx, name=f"Tenant {number}", slug=f"tenant-{number}", plan=plan
+            )
+        with self.database.context(SystemActor("tests"), organisation.id) as ctx:
+            brain = brains.create_brain(ctx, name="Test brain", slug="test")
+            everything = _key(ctx, "admin", rate)
+            keys = {scope: _key(ctx, scope, rate) for scope in ("invoke", "memory:read", "audit:read")}
+        return Tenant(organisation.id, brain.id, everything, keys, {"brain": brain.id})
+
 
 def _free_port() -> int:
     with socket.socket() as probe:
@@ -107,68 +251,79 @@ def _free_port() -> int:
 
 
 @pytest.fixture(scope="session")
-def running(
-    tmp_path_factory: pytest.TempPathFactory,
-    postgres: Any,
-    migrated_template: str,
-    valkey_url: str,
-) -> Iterator[Running]:
-    """The platform with everything it needs. Its limits are wide: tests of limits make their own."""
+def platforms(
+    tmp_path_factory: pytest.TempPathFactory, postgres: Any, migrated_template: str
+) -> Iterator[Callable[..., Running]]:
+    """Start a whole platform on a fresh database: `make(name, redis_url, **settings)`. It ends with the run."""
     import psycopg
 
-    folder = tmp_path_factory.mktemp("platform")
-    name = f"contract_tests_{os.getpid()}"
-    with psycopg.connect(postgres.url_of("postgres"), autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{migrated_template}" STRATEGY file_copy')
-    port = _free_port()
-    environment = {
-        **{key: value for key, value in os.environ.items() if not key.startswith("THALWEG_")},
-        "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}",
-        "THALWEG_ENVIRONMENT": "test",
-        "THALWEG_DATABASE_URL": postgres.url_of(name),
-        "THALWEG_REDIS_URL": valkey_url,
-        "THALWEG_SECRET_KEYS": f"test:{crypto.KeyRing.new_key()}",
-        "THALWEG_DATA_DIR": str(folder / "data"),
-        "THALWEG_RESPONSE_MISMATCH": "raise",
-        "THALWEG_LIMITS": "thalium.invoke=100000/minute,thalium.read=100000/minute",
-        "THALWEG_STREAM_HEARTBEAT_SECONDS": "1",
-    }
     load_tables()
-    platform = Running(
-        f"http://127.0.0.1:{port}", Database(postgres.url_of(name)), valkey_url, folder, environment
-    )
-    platform.start("api", "serve", "--port", str(port))
-    platform.start("worker", "worker", "--queue", "interactive")
-    platform.start("scheduler", "scheduler")
-    try:
+    made: list[Running] = []
+
+    def make(name: str, redis_url: str, **settings: str) -> Running:
+        folder = tmp_path_factory.mktemp(name)
+        base = f"{name}_tests_{os.getpid()}"
+        with psycopg.connect(postgres.url_of("postgres"), autocommit=True) as connection:
+            connection.execute(f'CREATE DATABASE "{base}" TEMPLATE "{migrated_template}" STRATEGY file_copy')
+        port = _free_port()
+        given = {
+            "environment": "test",
+            "database_url": postgres.url_of(base),
+            "redis_url": redis_url,
+            "secret_keys": f"test:{crypto.KeyRing.new_key()}",
+            "data_dir": str(folder / "data"),
+            "response_mismatch": "raise",
+            "stream_heartbeat_seconds": "1",
+            **settings,
+        }
+        environment = {
+            **{key: value for key, value in os.environ.items() if not key.startswith("THALWEG_")},
+            "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}",
+            **{f"THALWEG_{key.upper()}": value for key, value in given.items()},
+        }
+        platform = Running(f"http://127.0.0.1:{port}", Database(postgres.url_of(base)), redis_url, folder, environment)
+        made.append(platform)
+        platform.start("api", "serve", "--port", str(port))
+        platform.start("worker", "worker", "--queue", "interactive")
+        platform.start("scheduler", "scheduler")
         platform.wait()
-        yield platform
-    finally:
+        return platform
+
+    yield make
+    for platform in made:
         platform.stop()
         platform.database.dispose()
 
 
 @pytest.fixture(scope="session")
+def running(platforms: Callable[..., Running], valkey_url: str) -> Running:
+    """The platform with everything it needs. Its limits are wide: tests of limits make their own."""
+    return platforms("contract", valkey_url, limits="thalium.invoke=100000/minute,thalium.read=100000/minute")
+
+
+@pytest.fixture(scope="session")
+def frail_valkey(server_folder: Path) -> Iterator[Valkey]:
+    """A Valkey that tests may kill and empty."""
+    server = Valkey(server_folder / "frail-valkey", volatile=True)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def frail(platforms: Callable[..., Running], frail_valkey: Valkey) -> Running:
+    """A platform that tests may break (and put right again), with narrow limits, on a Valkey of its own."""
+    return platforms("frail", frail_valkey.start(), limits="thalium.invoke=3/minute,thalium.read=5/minute")
+
+
+@pytest.fixture(scope="session")
 def tenants(running: Running) -> Callable[..., Tenant]:
     """Make an organisation with a brain, a key for everything and a key for each scope."""
-    made = 0
-
-    def make(*, plan: str = "enterprise") -> Tenant:
-        nonlocal made
-        made += 1
-        with running.database.context(SystemActor("tests"), None, platform=True) as ctx:
-            organisation = identity.create_organisation(ctx, name=f"Tenant {made}", slug=f"tenant-{made}", plan=plan)
-        with running.database.context(SystemActor("tests"), organisation.id) as ctx:
-            brain = brains.create_brain(ctx, name="Test brain", slug="test")
-            everything = _key(ctx, "admin")
-            keys = {scope: _key(ctx, scope) for scope in ("invoke", "memory:read", "audit:read")}
-        return Tenant(organisation.id, brain.id, everything, keys)
-
-    return make
+    return running.tenant
 
 
-def _key(ctx: Ctx, scope: str) -> str:
-    return identity.issue_api_key(ctx, f"test {scope}", [scope], "thalium")[1]
+def _key(ctx: Ctx, scope: str, rate: int | None) -> str:
+    return identity.issue_api_key(ctx, f"test {scope}", [scope], "thalium", requests_per_minute=rate)[1]
 
 
 @pytest.fixture(scope="session")

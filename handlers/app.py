@@ -15,13 +15,13 @@ from redis import Redis
 
 from domain import brains, identity, startup
 from domain.kernel import idempotency
-from domain.kernel.context import Actor, AnonymousActor, ApiKeyActor
+from domain.kernel.context import Actor, AnonymousActor
 from domain.kernel.db import Database
 from domain.kernel.errors import DomainError, Forbidden, Unauthenticated
 from domain.kernel.pages import CursorPage, OffsetPage
 from handlers.thalium import wire as thalium
-from thalweg.heartbeats import Pulse
 from thalweg.edge.application import Caller, Credential, Facts, StoredReply, Stream
+from thalweg.heartbeats import Pulse
 
 if TYPE_CHECKING:
     from thalweg.config import Settings
@@ -59,7 +59,9 @@ class Platform:
         )
         self.idempotency = idempotency.Idempotency(StoredReply)
         assert settings.redis_url is not None
-        brains.bind_pulse(Pulse(Redis.from_url(settings.redis_url.reveal(), socket_timeout=1, socket_connect_timeout=1)))
+        brains.bind_pulse(
+            Pulse(Redis.from_url(settings.redis_url.reveal(), socket_timeout=1, socket_connect_timeout=1))
+        )
         self._stopping = threading.Event()
 
     def start(self, forget: Callable[[str | None], None]) -> None:
@@ -119,7 +121,12 @@ def _api_key(kind: str) -> Callable[[Database, Credential], tuple[Caller, float]
         known = identity.verify_api_key(database, credential.value, kind)
         key = f"key:{known.key_id}"
         caller = Signed(
-            key, key, known.actor, known.organisation_id, known.permissions, rate_override=_rate(known.requests_per_minute)
+            key,
+            key,
+            known.actor,
+            known.organisation_id,
+            known.permissions,
+            rate_override=_rate(known.requests_per_minute),
         )
         left = math.inf if known.expires_at is None else (known.expires_at - datetime.now(UTC)).total_seconds()
         return caller, min(REMEMBER_SECONDS, left)

@@ -21,9 +21,9 @@ from domain.kernel.context import SystemActor
 from domain.kernel.db import Database
 from domain.kernel.ledger import Ledger, Wakeups
 from domain.kernel.outbox import QUEUES
+from thalweg import heartbeats
 from thalweg.config import Settings, need
 from thalweg.streams import Publisher
-from thalweg import heartbeats
 from workers.processes import GRACE, Forking, LongLived
 from workers.queues import connect
 from workers.registry import Registry, load_jobs

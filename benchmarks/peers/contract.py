@@ -8,75 +8,77 @@ from __future__ import annotations
 import json
 from typing import Any
 
-RESOURCES = [
-    "accounts",
-    "agents",
-    "alerts",
-    "annotations",
-    "answers",
-    "approvals",
-    "archives",
-    "assets",
-    "attachments",
-    "audits",
-    "automations",
-    "badges",
-    "batches",
-    "budgets",
-    "calendars",
-    "campaigns",
-    "channels",
-    "charges",
-    "checks",
-    "comments",
-    "connectors",
-    "contacts",
-    "contracts",
-    "coupons",
-    "dashboards",
-    "datasets",
-    "deals",
-    "deliveries",
-    "devices",
-    "documents",
-    "domains",
-    "drafts",
-    "events",
-    "exports",
-    "feeds",
-    "folders",
-    "forms",
-    "invoices",
-    "issues",
-    "labels",
-    "leads",
-    "ledgers",
-    "members",
-    "messages",
-    "notes",
-    "orders",
-    "pages",
-    "payments",
-    "pipelines",
-    "policies",
-    "posts",
-    "products",
-    "projects",
-    "quotas",
-    "recipes",
-    "refunds",
-    "regions",
-    "releases",
-    "reports",
-    "reviews",
-    "roles",
-    "schedules",
-    "segments",
-    "sessions",
-    "sites",
-    "tasks",
-    "teams",
-]
+RESOURCES = tuple(
+    [
+        "accounts",
+        "agents",
+        "alerts",
+        "annotations",
+        "answers",
+        "approvals",
+        "archives",
+        "assets",
+        "attachments",
+        "audits",
+        "automations",
+        "badges",
+        "batches",
+        "budgets",
+        "calendars",
+        "campaigns",
+        "channels",
+        "charges",
+        "checks",
+        "comments",
+        "connectors",
+        "contacts",
+        "contracts",
+        "coupons",
+        "dashboards",
+        "datasets",
+        "deals",
+        "deliveries",
+        "devices",
+        "documents",
+        "domains",
+        "drafts",
+        "events",
+        "exports",
+        "feeds",
+        "folders",
+        "forms",
+        "invoices",
+        "issues",
+        "labels",
+        "leads",
+        "ledgers",
+        "members",
+        "messages",
+        "notes",
+        "orders",
+        "pages",
+        "payments",
+        "pipelines",
+        "policies",
+        "posts",
+        "products",
+        "projects",
+        "quotas",
+        "recipes",
+        "refunds",
+        "regions",
+        "releases",
+        "reports",
+        "reviews",
+        "roles",
+        "schedules",
+        "segments",
+        "sessions",
+        "sites",
+        "tasks",
+        "teams",
+    ]
+)
 assert len(RESOURCES) == 67
 MIDDLE = RESOURCES[33]
 """The resource that is measured: for a router that tries one route after another, half of the table lies before it."""
@@ -88,16 +90,15 @@ UUID = {"type": "string", "format": "uuid"}
 TIME = {"type": "string", "format": "date-time"}
 
 
-def kinds(resource: str) -> tuple[str, ...]:
-    return f"{resource}-basic", f"{resource}-extended", "custom"
-
-
-def document() -> dict[str, Any]:
-    """A fresh bundle, as `contract bundle` writes them."""
+def document(*, stored: bool = False) -> dict[str, Any]:
+    """A fresh bundle, as `contract bundle` writes them; with `stored`, one more operation that has a database behind."""
     paths: dict[str, Any] = {
         "/v1/health": {"get": _operation("getHealth", "service", "200", "Word")},
         "/v1/version": {"get": _operation("getVersion", "service", "200", "Word")},
     }
+    if stored:
+        name = name_of(MIDDLE)
+        paths["/v1/stored"] = {"post": _operation("storeItem", "service", "201", name, body=f"{name}Create")}
     schemas: dict[str, Any] = {
         "Error": _object(["error", "message"], error=_text(60), message=_text(500), details={"type": "object"}),
         "Word": _object(["word"], word=_text(40)),
@@ -121,6 +122,10 @@ def document() -> dict[str, Any]:
     }
     copied: dict[str, Any] = json.loads(json.dumps(made))
     return copied
+
+
+def kinds(resource: str) -> tuple[str, ...]:
+    return f"{resource}-basic", f"{resource}-extended", "custom"
 
 
 def name_of(resource: str) -> str:

@@ -50,7 +50,7 @@ def _word(name: str) -> Any:
 
 
 def _models(resource: str) -> Any:
-    kind = Literal[contract.kinds(resource)]  # type: ignore[valid-type]
+    kinds = Literal[contract.kinds(resource)]  # type: ignore[valid-type]
 
     class Contact(msgspec.Struct, forbid_unknown_fields=True):
         name: Name
@@ -60,7 +60,7 @@ def _models(resource: str) -> Any:
         project_id: UUID
         name: Name
         description: Description = None
-        kind: kind  # type: ignore[valid-type]
+        kind: kinds  # type: ignore[valid-type]
         priority: Priority
         amount_minor: Amount
         tags: Tags = []
@@ -70,7 +70,7 @@ def _models(resource: str) -> Any:
         project_id: UUID | None = None
         name: Name | None = None
         description: Description = None
-        kind: kind | None = None  # type: ignore[valid-type]
+        kind: kinds | None = None  # type: ignore[valid-type]
         priority: Priority | None = None
         amount_minor: Amount | None = None
         tags: Tags | None = None

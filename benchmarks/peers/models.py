@@ -30,7 +30,7 @@ class Reason(Closed):
 
 def of(resource: str) -> Any:
     """Create, update, item and page of a resource."""
-    kind = Literal[contract.kinds(resource)]  # type: ignore[valid-type]
+    kinds = Literal[contract.kinds(resource)]  # type: ignore[valid-type]
 
     class Contact(Closed):
         name: Name
@@ -40,7 +40,7 @@ def of(resource: str) -> Any:
         project_id: UUID
         name: Name
         description: Description = None
-        kind: kind  # type: ignore[valid-type]
+        kind: kinds  # type: ignore[valid-type]
         priority: Priority
         amount_minor: Amount
         tags: Tags = []
@@ -50,7 +50,7 @@ def of(resource: str) -> Any:
         project_id: UUID | None = None
         name: Name | None = None
         description: Description = None
-        kind: kind | None = None  # type: ignore[valid-type]
+        kind: kinds | None = None  # type: ignore[valid-type]
         priority: Priority | None = None
         amount_minor: Amount | None = None
         tags: Tags | None = None

@@ -177,16 +177,7 @@ class Application:
             cors=Cors(),
             spool_dir=tempfile.gettempdir(),
         )
-        bundle = contract.document()
-        if database_url is not None:
-            stored = contract._operation(
-                "storeItem",
-                "stored",
-                "201",
-                contract.name_of(contract.MIDDLE),
-                body=f"{contract.name_of(contract.MIDDLE)}Create",
-            )
-            bundle["paths"]["/v1/stored"] = {"post": stored}
+        bundle = contract.document(stored=database_url is not None)
         surface = Surface("bench", "", Envelope, Compiler(bundle), self._model)
         _, self.edge = assemble(self.services, [Document(bundle, surface, ByVerb())])
 

@@ -1,4 +1,4 @@
-"""One server process: `python serve.py NAME --fd N [--database URL] [--access-log]`, uvicorn as src/thalweg/server.py has it."""
+"""One server process: `serve.py NAME --fd N [--database URL] [--access-log]`; uvicorn as src/thalweg/server.py has it."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ class Plan:
     features: frozenset[str] = field(default_factory=frozenset)
 
 
-class UnknownPlan(LookupError):  # noqa: N818
+class UnknownPlan(LookupError):
     """No such product or plan."""
 
 

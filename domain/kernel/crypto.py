@@ -69,7 +69,7 @@ class Secret:
         raise TypeError("a Secret is not pickled")
 
 
-class Undecipherable(Exception):  # noqa: N818
+class Undecipherable(Exception):
     """The ciphertext was damaged, belongs to another row, or its key is not on the ring. Says nothing more."""
 
 

@@ -4,7 +4,7 @@ The edge maps codes to statuses (`thalweg.edge.problem.CODES`) and a surface sha
 and must hold nothing internal; `facts` are JSON values that a surface may show (`required_scope`, `retry_after`).
 """
 
-# ruff: noqa: N818 - the names are the words of the domain
+
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 
-class OrganisationBreach(RuntimeError):  # noqa: N818 - what it is, not what it reports
+class OrganisationBreach(RuntimeError):
     """A statement or object reached beyond the session's organisation. Always a bug, never a caller's mistake."""
 
 

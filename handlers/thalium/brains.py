@@ -15,9 +15,7 @@ if TYPE_CHECKING:
     from thalweg.edge.application import Stream
 
 
-def invoke_brain(
-    ctx: Ctx, brain_id: UUID, body: requests.InvokeRequest, last_event_id: str | None = None
-) -> Stream:
+def invoke_brain(ctx: Ctx, brain_id: UUID, body: requests.InvokeRequest, last_event_id: str | None = None) -> Stream:
     resumed = wire.event_id(last_event_id)
     if resumed is not None:
         invocation = brains.get_invocation(ctx, resumed.trace_id, brain_id=brain_id)

@@ -36,11 +36,11 @@ def redis_scheme(url: str) -> str:
     return f"redis{url[6:]}" if url.startswith(("valkey://", "valkeys://")) else url
 
 
-class LinkDown(ConnectionError):  # noqa: N818 - a state, named as one
+class LinkDown(ConnectionError):
     """The server is away, or was lost before it answered."""
 
 
-class LinkRefused(ConnectionError):  # noqa: N818
+class LinkRefused(ConnectionError):
     """The server answered the handshake with an error (credentials, rights, still loading)."""
 
 

@@ -312,7 +312,7 @@ class Handlers:
     """One function an operation."""
 
     def list_things(self, ctx: Toys, page: tuple[str, int, int], tag: list[str] | None = None) -> Any:
-        style, limit, offset = page
+        _, limit, offset = page
         return [{"id": k, "name": n} for k, n in list(ctx.rows.items())[offset : offset + limit]]
 
     def create_thing(self, ctx: Toys, body: Any) -> Any:

@@ -42,7 +42,8 @@ async def test_a_reply_header_of_the_handler_reaches_the_caller(edge: Any) -> No
 
 
 @pytest.mark.parametrize(
-    ("method", "path"), [("GET", "/public"), ("GET", "/nowhere"), ("PUT", "/things"), ("GET", "/boom"), ("GET", "/file")]
+    ("method", "path"),
+    [("GET", "/public"), ("GET", "/nowhere"), ("PUT", "/things"), ("GET", "/boom"), ("GET", "/file")],
 )
 async def test_every_reply_carries_the_security_headers_and_a_correlation_id(edge: Any, method: str, path: str) -> None:
     reply = await edge.call(method, path)

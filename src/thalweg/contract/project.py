@@ -129,6 +129,16 @@ def read(root: Path, table: dict[str, Any]) -> Project:
         workers=table.get("workers", "workers.main"),
         released=root / table.get("released", "openapi/released"),
         inventory=root / inventory if inventory else None,
-        limits=dict(table.get("limits", {})),
+        limits={**_declared_limits(root / table.get("contracts", "openapi"), surfaces), **table.get("limits", {})},
         handler_types=dict(table.get("handler-types", {})),
     )
+
+
+def _declared_limits(contracts: Path, surfaces: dict[str, str]) -> dict[str, Any]:
+    """The numbers of the limits that each surface names, from the `limits.toml` beside its document."""
+    declared: dict[str, Any] = {}
+    for surface in surfaces:
+        file = contracts / surface / "limits.toml"
+        if file.is_file():
+            declared.update(tomllib.loads(file.read_text("utf-8")))
+    return declared

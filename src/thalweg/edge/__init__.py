@@ -1,1 +1,1 @@
-"""The way of a request: guard, route, authenticate, authorise, limit, parse and validate, idempotency, handler, reply."""
+"""The way of a request: guard, route, authenticate, authorise, limit, validate, idempotency, handler, reply."""

@@ -174,10 +174,9 @@ class Event:
 class Stream:
     """Tail a numbered event stream as SSE.
 
-    `history(ctx, after)` answers the events that Postgres holds with a number above `after`, in order: it serves what the
-    stream store no longer has. The edge calls it in the thread pool with a new transaction of the caller's (and hands
-    it on as `history(after)` to what tails). `terminal` names the events after which the
-    stream is over. The wire id of an event is `<prefix>:<number>` when `prefix` is set, else the bare number.
+    `history(ctx, after)` answers the events that Postgres holds with a number above `after`, in order: it serves what
+    the stream store no longer has. The edge calls it in the thread pool with a new transaction of the caller's (and
+    hands it on as `history(after)` to what tails). `terminal` names the events after which the stream is over. The id of an event is `<prefix>:<number>` when `prefix` is set, else the bare number.
     """
 
     channel: str
@@ -194,10 +193,11 @@ class Stream:
 
 @dataclass(slots=True)
 class Pending:
-    """An answer that work elsewhere will complete: wait for `event` on `channel`, then call `then` in a new transaction.
+    """An answer that work elsewhere completes: wait for an event of `terminal` on `channel`, then call `then`.
 
-    No thread, transaction or connection is held meanwhile. `ready(ctx)` answers whether the work is already done (it is
-    asked before waiting and after every reconnection of the stream store). On time-out `timed_out(ctx)` answers.
+    `then` runs in a new transaction; no thread, transaction or connection is held meanwhile. `ready(ctx)` answers
+    whether the work is already done (it is asked before waiting and after every reconnection of the stream store). On
+    time-out `timed_out(ctx)` answers.
     """
 
     channel: str

@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
 import flask
+from flask.ctx import AppContext, RequestContext
+from flask.globals import _cv_app, _cv_request
 from flask.sessions import NullSession, SessionInterface
+from flask.signals import appcontext_popped, appcontext_pushed, appcontext_tearing_down, request_tearing_down
 from werkzeug.routing import Rule
 
 from thalweg.edge.guard import RawHeaders
 from thalweg.edge.pool import Pool
-
-PRESET = "thalweg.preset"
-CALL = "thalweg.call"
 
 
 class _NoSessions(SessionInterface):
@@ -39,16 +39,81 @@ class HostFlask(flask.Flask):
         """Views are synchronous here: handlers run in threads, and only streams are asynchronous."""
         return func
 
-    def preprocess_request(self) -> Any:
-        if self.before_request_funcs or self.url_value_preprocessors:
-            return super().preprocess_request()
-        return None
 
-    def create_url_adapter(self, request: flask.Request | None) -> Any:
-        if request is not None and (preset := request.environ.get(PRESET)) is not None:
-            request.url_rule, request.view_args = preset
-            return None
-        return super().create_url_adapter(request)
+class _OperationAppContext(AppContext):
+    """Flask's application context, with a `g` that is made for whoever asks for it."""
+
+    def __init__(self, app: flask.Flask) -> None:
+        self.app = app
+        self.url_adapter = None
+        self._cv_tokens = []
+        self._g: Any = None
+
+    @property
+    def g(self) -> Any:  # type: ignore[override]
+        if self._g is None:
+            self._g = self.app.app_ctx_globals_class()
+        return self._g
+
+
+class OperationContext(RequestContext):
+    """Flask's request context for an operation: pushed and popped for each, the request itself made when it is asked for.
+
+    A handler is given its values and hardly ever asks for `flask.request`. Making the environ, the request and a session
+    all the same, and telling signals that nobody listens to, was a third of the edge's own time.
+    """
+
+    def __init__(self, app: flask.Flask, rule: Rule, scope: Mapping[str, Any], body: bytes, call: Any) -> None:
+        self.app = app
+        self.call = call
+        self.url_adapter = None
+        self.flashes = None
+        self._session = None
+        self._after_request_functions = []
+        self._cv_tokens = []
+        self._rule = rule
+        self._scope = scope
+        self._body = body
+        self._request: flask.Request | None = None
+
+    @property
+    def request(self) -> flask.Request:  # type: ignore[override]
+        request = self._request
+        if request is None:
+            request = self._request = self.app.request_class(environ_of(self._scope, self._body))
+            request.json_module = self.app.json
+            request.url_rule, request.view_args = self._rule, {}
+        return request
+
+    @property
+    def session(self) -> Any:
+        if self._session is None:
+            self._session = NullSession()  # type: ignore[assignment]
+        return self._session
+
+    def push(self) -> None:
+        context = _OperationAppContext(self.app)
+        self._cv_tokens.append((_cv_request.set(self), context))
+        context._cv_tokens.append(_cv_app.set(context))
+        if appcontext_pushed.receivers:
+            appcontext_pushed.send(self.app, _async_wrapper=self.app.ensure_sync)
+
+    def pop(self, exc: BaseException | None = None) -> None:  # type: ignore[override]
+        app = self.app
+        request_token, context = self._cv_tokens.pop()
+        assert context is not None
+        try:
+            if app.teardown_request_funcs or request_tearing_down.receivers:
+                app.do_teardown_request(exc)
+            if self._request is not None:
+                self._request.close()
+            if app.teardown_appcontext_funcs or appcontext_tearing_down.receivers:
+                app.do_teardown_appcontext(exc)
+        finally:
+            _cv_app.reset(context._cv_tokens.pop())
+            _cv_request.reset(request_token)
+        if appcontext_popped.receivers:
+            appcontext_popped.send(app, _async_wrapper=app.ensure_sync)
 
 
 class FlaskHost:
@@ -59,19 +124,23 @@ class FlaskHost:
         self.pool = pool
         self._rules: dict[str, Rule] = {}
 
-    def add_operation(self, endpoint: str, rule: str, method: str, view: Callable[[], Any]) -> Rule:
-        """Register an operation; its view is called without arguments (they travel in the environ)."""
-        self.app.add_url_rule(rule, endpoint, view, methods=[method], provide_automatic_options=False)
+    def add_operation(self, endpoint: str, rule: str, method: str) -> Rule:
+        """Register an operation as a view. What it does is handed to `operation` with each call."""
+        self.app.add_url_rule(rule, endpoint, _view, methods=[method], provide_automatic_options=False)
         return next(r for r in self.app.url_map.iter_rules(endpoint) if method in (r.methods or ()))
 
-    def operation(self, environ: dict[str, Any]) -> Any:
-        """Call the preset view within its request context. Blocks: call it in a thread."""
-        context = self.app.request_context(environ)
+    def operation(self, rule: Rule, scope: Mapping[str, Any], body: bytes, call: Callable[[], Any]) -> Any:
+        """`call` as the view of `rule`, within its request context. Blocks: call it in a thread."""
+        app = self.app
+        context = OperationContext(app, rule, scope, body, call)
         error: BaseException | None = None
+        context.push()
         try:
-            context.push()
-            early = self.app.preprocess_request()
-            return early if early is not None else self.app.dispatch_request()
+            if app.before_request_funcs or app.url_value_preprocessors:
+                early = app.preprocess_request()
+                if early is not None:
+                    return early
+            return app.view_functions[rule.endpoint]()
         except BaseException as caught:
             error = caught
             raise
@@ -117,6 +186,10 @@ class FlaskHost:
             finally:
                 close()
         return started[0], headers, result, close
+
+
+def _view() -> Any:
+    return cast(OperationContext, _cv_request.get()).call()
 
 
 async def _read(receive: Any, limit: int) -> bytes | None:

@@ -1,4 +1,4 @@
-"""The first and the last thing a request meets: its own scope, a correlation id, and the headers every reply carries."""
+"""The first and the last thing a request meets: its own scope, a correlation id, and the headers of every reply."""
 
 from __future__ import annotations
 
@@ -83,10 +83,10 @@ class Cors:
 
 
 EXPOSED = (
-    b"X-Correlation-ID, X-Trace-ID, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Retry-After, ETag, Location, "
-    b"Content-Disposition, Deprecation, Sunset"
+    b"X-Correlation-ID, X-Trace-ID, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Retry-After, ETag, "
+    b"Location, Content-Disposition, Deprecation, Sunset"
 )
 ALLOWED = (
-    b"Authorization, Content-Type, X-API-Key, X-Correlation-ID, Idempotency-Key, Last-Event-ID, If-None-Match, If-Match, "
-    b"Range, X-Tenant-Id, X-Tenant-Role"
+    b"Authorization, Content-Type, X-API-Key, X-Correlation-ID, Idempotency-Key, Last-Event-ID, If-None-Match, "
+    b"If-Match, Range, X-Tenant-Id, X-Tenant-Role"
 )

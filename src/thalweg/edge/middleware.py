@@ -15,7 +15,6 @@ from hashlib import sha256
 from time import perf_counter
 from typing import Any
 
-import flask
 import orjson
 import structlog
 from connexion.middleware.abstract import SpecMiddleware
@@ -24,9 +23,9 @@ from pydantic import ValidationError
 
 from thalweg.edge.application import Application, Caller, Event, Facts, Pending, StoredReply
 from thalweg.edge.body import Payload
-from thalweg.edge.flaskhost import CALL, PRESET, FlaskHost, environ_of
-from thalweg.edge.limits import Lease, Limits
+from thalweg.edge.flaskhost import FlaskHost
 from thalweg.edge.guard import SECURITY_HEADERS, Cors, RawHeaders, correlation_id, header_map, isolate
+from thalweg.edge.limits import Lease, Limits
 from thalweg.edge.observe import Observer
 from thalweg.edge.plan import Plan, Surface, compile_plan
 from thalweg.edge.pool import Pool
@@ -106,7 +105,7 @@ class Edge(SpecMiddleware):  # type: ignore[misc]
                 )
                 plan = compile_plan(surface, operation, self.services.spool_dir)
                 plan.rule = self.services.host.add_operation(
-                    plan.endpoint, surface.base_path + _flask_rule(path), plan.method, _view
+                    plan.endpoint, surface.base_path + _flask_rule(path), plan.method
                 )
                 self.services.limits.rules_of(plan.limits)  # a limit without numbers is found now, not by a caller
                 plan.seen = self.services.observer.operation(surface.key, plan.operation_id)
@@ -282,10 +281,9 @@ class Edge(SpecMiddleware):  # type: ignore[misc]
                 application.idempotency.record(ctx, plan.endpoint, key, fingerprint, _storable(outcome))
                 return outcome
 
-        environ = environ_of(exchange.scope, payload.raw if payload is not None and payload.raw else b"")
-        environ[PRESET] = (plan.rule, {})
-        environ[CALL] = call
-        outcome: Outcome = self.services.host.operation(environ)
+        raw = payload.raw if payload is not None and payload.raw else b""
+        assert plan.rule is not None
+        outcome: Outcome = self.services.host.operation(plan.rule, exchange.scope, raw, call)
         self._dress(exchange, plan, outcome)
         return outcome
 
@@ -432,10 +430,6 @@ class Edge(SpecMiddleware):  # type: ignore[misc]
         if exchange.plan is not None:
             exchange.plan.seen(exchange.status, seconds)
         self.services.observer.finished(exchange, seconds)
-
-
-def _view() -> Any:
-    return flask.request.environ[CALL]()
 
 
 def _flask_rule(path: str) -> str:

@@ -52,7 +52,7 @@ class Violation:
 
 
 @dataclass(slots=True)
-class Problem(Exception):  # noqa: N818 - RFC 9457's word
+class Problem(Exception):
     """An error on its way to a surface's envelope."""
 
     code: str
@@ -91,3 +91,9 @@ def not_implemented() -> Problem:
 
 class Disconnected(Exception):
     """The client went away before its request was whole: there is nobody to answer."""
+
+
+def facts_as_text(problem: Problem, limit: int = 1000) -> dict[str, str] | None:
+    """A problem's facts for envelopes whose details are text: None when there are none."""
+    told = {name: str(value)[:limit] for name, value in problem.facts.items() if value is not None}
+    return told or None

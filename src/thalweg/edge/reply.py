@@ -308,7 +308,7 @@ def _range_applies(file: File, etag: bytes | None, headers: Mapping[bytes, bytes
 
 
 def _range(header: bytes | None, size: int) -> tuple[int, int] | None:
-    """First and last byte of a single range; None for no range, several, or one that is not understood (RFC 9110 14.2)."""
+    """First and last byte of a single range; None for none, several, or one not understood (RFC 9110 14.2)."""
     match = re.fullmatch(rb"bytes=\s*([0-9]{0,18})-([0-9]{0,18})\s*", header or b"")
     if match is None or match.group(0) in (b"bytes=-",) or not (match[1] or match[2]):
         return None

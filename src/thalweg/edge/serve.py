@@ -34,10 +34,14 @@ from thalweg.edge.security import Authenticator
 from thalweg.edge.specification import BundledSpecification, HandlerResolver
 from thalweg.edge.sse import StreamOptions
 from thalweg.edge.tails import Tails
+from thalweg.portal import pages
+from thalweg.portal.health import Health
 
 # With thousands of open streams a collection of everything stands for 50 to 160 ms, and at Python's own thresholds it
 # comes several times while they are opened. The young generations still run often (3 to 5 ms).
 GC_THRESHOLDS = (2_000, 10, 50)
+
+PAGE_THREADS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +85,9 @@ class ApiProcess:
         self.pool = Pool(settings.api_threads)
         self.flask = HostFlask("thalweg.host")
         self.flask.config.update(PROPAGATE_EXCEPTIONS=True, TRAP_HTTP_EXCEPTIONS=False)
-        self.host = FlaskHost(self.flask, self.pool)
+        # Pages have threads of their own: health is told even when every thread for requests waits for the database.
+        self.page_pool = Pool(PAGE_THREADS)
+        self.host = FlaskHost(self.flask, self.page_pool)
         self.observer = Observer(settings)
         self.limits = Limits(redis_url, _limits(project.limits, settings.limits))
         self.tails = Tails(
@@ -108,6 +114,15 @@ class ApiProcess:
         self.bundles: dict[str, dict[str, Any]] = {}
         self.edge: Edge
         self._asgi = self._assemble()
+        assert settings.database_url is not None
+        self.health = Health(
+            database_url=settings.database_url.reveal(),
+            redis_url=redis_url,
+            limits=self.limits,
+            streams=self.tails,
+            queues=settings.queues,
+        )
+        self.flask.register_blueprint(pages(self))
 
     def _assemble(self) -> ConnexionMiddleware:
         chosen = self.project.chosen(list(self.settings.surfaces) or None)

@@ -36,6 +36,11 @@ class Tails:
             raise RuntimeError("streams are served once the process has started")
         return self._hub
 
+    @property
+    def healthy(self) -> bool:
+        """Whether live events come in right now."""
+        return self._hub is not None and self._hub.healthy
+
     async def start(self, wait: float = 1.0) -> None:
         """Connect, waiting at most `wait` seconds: a Valkey that is away is no reason not to start."""
         self._hub = Hub(self._url)

@@ -35,7 +35,7 @@ KEEP = 1.0
 
 
 class Connected(Protocol):
-    """Limits and streams know by themselves whether Valkey is there."""
+    """A part of this process with a connection of its own to Valkey."""
 
     @property
     def healthy(self) -> bool: ...
@@ -84,7 +84,13 @@ class Health:
     """Ask it from any thread."""
 
     def __init__(
-        self, *, database_url: str, redis_url: str, limits: Connected, streams: Connected, queues: Sequence[str]
+        self,
+        *,
+        database_url: str,
+        redis_url: str,
+        limits: Connected,
+        streams: Connected,
+        queues: Sequence[str],
     ) -> None:
         """`queues` are those that should have workers."""
         self._limits, self._streams, self._queues = limits, streams, queues
@@ -127,8 +133,8 @@ class Health:
             "database": Service("ok", "It answers.", database.ms)
             if database.ok
             else Service("unavailable", "It takes too long to answer." if database.late else "It does not answer."),
-            "streams": _over_valkey(self._streams.healthy, valkey, "Live events come in.", _NO_STREAMS),
-            "limits": _over_valkey(self._limits.healthy, valkey, "They are kept.", _NO_LIMITS),
+            "streams": _over_valkey(self._streams, valkey, "Live events come in.", _NO_STREAMS),
+            "limits": _over_valkey(self._limits, valkey, "They are kept.", _NO_LIMITS),
             "workers": self._workers(valkey),
         }
         for kind, does in _PARTS.items():
@@ -155,8 +161,8 @@ _PARTS = {
 _UNKNOWN = Service("unknown", "Signs of life cannot be read: Valkey does not answer.")
 
 
-def _over_valkey(healthy: bool, valkey: _Answer, well: str, away: str) -> Service:
-    return Service("ok", well, valkey.ms) if healthy and valkey.ok else Service("degraded", away)
+def _over_valkey(part: Connected, valkey: _Answer, well: str, away: str) -> Service:
+    return Service("ok", well, valkey.ms) if part.healthy and valkey.ok else Service("degraded", away)
 
 
 def _part(kind: str, does: str, valkey: _Answer) -> Service:
@@ -237,7 +243,6 @@ class _Database:
             connect_timeout=2,
             tcp_user_timeout=2000,
             application_name="thalweg-health",
-            options="-c statement_timeout=1000",
         )
         self._connection.execute("SELECT 1")
         if self._closed:

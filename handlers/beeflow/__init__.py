@@ -1,0 +1,1 @@
+"""Bee Flow: an AI service beside Nextcloud, with agents, knowledge, automations and compliance."""

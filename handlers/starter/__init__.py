@@ -1,0 +1,1 @@
+"""Starter: a multi-tenant agent product with accounts, vector stores, a status page and billing."""

@@ -1,0 +1,1 @@
+"""Thalian: identity-security posture, its MCP interface, and remediation."""

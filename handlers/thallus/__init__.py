@@ -1,0 +1,1 @@
+"""Thallus: an AI workspace of chat, documents, data, workflows, agents, billing and audit."""

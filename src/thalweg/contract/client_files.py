@@ -1,0 +1,216 @@
+"""What a generated client gets besides the generator's own files: settings, a README, a reader of streams."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from thalweg.contract import tools
+from thalweg.contract.generator_input import JSON
+from thalweg.naming import snake_case
+
+STREAMS = '''"""Server-sent events: operations that stream, read event by event.
+
+    from {package} import AuthenticatedClient, streams
+    from {package}.api.{tag} import {module}
+
+    for event in streams.stream(client, {module}, ...):
+        print(event.name, event.data)
+
+The arguments are those of the operation's functions. `Last-Event-ID`, where the operation takes it, resumes a stream.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import httpx
+
+from .client import AuthenticatedClient, Client
+
+TIMEOUT = httpx.Timeout(10.0, read=60.0)
+"""Seconds. A quiet stream gives a sign of life before `read` is over."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """One event. `data` is its JSON value, or the text itself where it is no JSON."""
+
+    name: str
+    data: Any
+    id: str | None = None
+
+
+class StreamRefused(Exception):
+    """The server has answered with an error instead of a stream; `body` is what it said."""
+
+    def __init__(self, status: int, body: bytes) -> None:
+        super().__init__(f"{{status}}: {{body[:500]!r}}")
+        self.status = status
+        self.body = body
+
+
+def stream(client: AuthenticatedClient | Client, operation: ModuleType, *args: Any, **kwargs: Any) -> Iterator[Event]:
+    """The events of `operation`, a module of `api`, as they come. Raises `StreamRefused` and httpx's errors."""
+    request = operation._get_kwargs(*args, **kwargs)
+    with client.get_httpx_client().stream(**request, timeout=TIMEOUT) as response:
+        if response.status_code != 200:
+            raise StreamRefused(response.status_code, response.read())
+        frames = _Frames()
+        for text in response.iter_text():
+            yield from frames.feed(text)
+
+
+async def astream(
+    client: AuthenticatedClient | Client, operation: ModuleType, *args: Any, **kwargs: Any
+) -> AsyncIterator[Event]:
+    """Like `stream`, for asyncio."""
+    request = operation._get_kwargs(*args, **kwargs)
+    async with client.get_async_httpx_client().stream(**request, timeout=TIMEOUT) as response:
+        if response.status_code != 200:
+            raise StreamRefused(response.status_code, await response.aread())
+        frames = _Frames()
+        async for text in response.aiter_text():
+            for event in frames.feed(text):
+                yield event
+
+
+class _Frames:
+    """Lines to events, as the HTML standard has it (9.2.6); only CR, LF and CRLF end a line."""
+
+    def __init__(self) -> None:
+        self.rest = ""
+        self.name = "message"
+        self.data: list[str] = []
+        self.id: str | None = None
+
+    def feed(self, text: str) -> Iterator[Event]:
+        text = self.rest + text
+        held = "\\r" if text.endswith("\\r") else ""  # perhaps half of a CRLF
+        lines = text[: len(text) - len(held)].replace("\\r\\n", "\\n").replace("\\r", "\\n").split("\\n")
+        self.rest = lines.pop() + held
+        for line in lines:
+            if line:
+                self.field(line)
+            elif self.data:
+                yield Event(self.name, _value("\\n".join(self.data)), self.id)
+                self.name, self.data = "message", []
+            else:
+                self.name = "message"
+
+    def field(self, line: str) -> None:
+        field, _, value = line.partition(":")
+        value = value.removeprefix(" ")
+        if field == "event":
+            self.name = value
+        elif field == "data":
+            self.data.append(value)
+        elif field == "id" and "\\0" not in value:
+            self.id = value
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+'''
+
+
+def streams_module(package: str, document: JSON) -> str | None:
+    """The reader of streams for a Python client; None when nothing streams."""
+    for item in document["paths"].values():
+        for operation in item.values():
+            if isinstance(operation, dict) and "x-stream" in operation:
+                module = snake_case(operation["operationId"])
+                return STREAMS.format(package=package, tag=snake_case(operation["tags"][0]), module=module)
+    return None
+
+
+def typescript_config(source: str, folder: str) -> str:
+    """The settings of openapi-ts: one client over fetch, imports that Node resolves without a bundler."""
+    settings = {
+        "input": source,
+        "output": {"path": folder, "importFileExtension": ".js"},
+        "plugins": ["@hey-api/typescript", "@hey-api/sdk", "@hey-api/client-fetch"],
+        "logs": {"level": "warn", "file": False},
+    }
+    return f"export default {json.dumps(settings, indent=2)};\n"
+
+
+def typescript_package(surface: str, document: JSON) -> dict[str, str]:
+    """`package.json` and `tsconfig.json`: `npm install && npm run build` makes a package without dependencies."""
+    package = {
+        "name": f"{surface}-client",
+        "version": document["info"]["version"],
+        "description": f"Client of {document['info']['title']}",
+        "license": document["info"].get("license", {}).get("name", "UNLICENSED"),
+        "type": "module",
+        "main": "dist/index.js",
+        "types": "dist/index.d.ts",
+        "files": ["dist"],
+        "sideEffects": False,
+        "engines": {"node": ">=18"},
+        "scripts": {"build": "tsc"},
+        "devDependencies": {"typescript": tools.NPM["typescript"].rpartition("@")[2]},
+    }
+    options: dict[str, Any] = {
+        "strict": True,
+        "target": "ES2022",
+        "module": "NodeNext",
+        "moduleResolution": "NodeNext",
+        "lib": ["ES2022", "DOM", "DOM.Iterable"],
+        "types": [],
+        "rootDir": "src",
+        "outDir": "dist",
+        "declaration": True,
+    }
+    return {
+        "package.json": json.dumps(package, indent=2) + "\n",
+        "tsconfig.json": json.dumps({"compilerOptions": options, "include": ["src"]}, indent=2) + "\n",
+    }
+
+
+def readme(language: str, surface: str, document: JSON, base_path: str, notes: list[str]) -> str:
+    """How to install the client, sign in and call something."""
+    info = document["info"]
+    tag, operation, security = _sample(document)
+    header, value = _credential(document, security)
+    server = f"http://localhost:8080{base_path}"
+    lines = [f"# {info['title']} {info['version']}: {_NAMES[language]} client", ""]
+    if language == "python":
+        module, package = snake_case(operation), f"{surface}_client"
+        prefix = value.partition("…")[0].strip()
+        lines += [
+            "```",
+            "pip install .",
+            "```",
+            "",
+            "```python",
+            f"from {package} import AuthenticatedClient",
+            f"from {package}.api.{snake_case(tag)} import {module}",
+            "",
+            f'client = AuthenticatedClient("{server}", token="…", prefix="{prefix}", auth_header_name="{header}")',
+            f"answer = {module}.sync_detailed(client=client, ...)  # or sync, asyncio, asyncio_detailed",
+            "```",
+        ]
+    elif language == "typescript":
+        lines += [
+            "```",
+            "npm install && npm run build",
+            "```",
+            "",
+            "```ts",
+            f'import {{ client }} from "{surface}-client/client.gen.js";' if False else f'import {{ {operation} }} from "{surface}-client";',
+            f'import {{ createClient }} from "{surface}-client/client";' if False else "",
+            "```",
+        ]
+    else:
+        lines += ["See `docs/` for every call.", "", "```", "mvn install", "```"]
+    if notes:
+        lines += ["", "What the generator cannot do:", "", *(f"- {note}" for note in notes)]
+    return "\n".join(lines) + "\n"

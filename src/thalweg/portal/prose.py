@@ -1,0 +1,37 @@
+"""Markdown of the contracts as HTML. Raw HTML in it stays text, and links lead where links may lead."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from markdown_it import MarkdownIt
+from markupsafe import Markup
+
+__all__ = ["first_paragraph", "inline", "prose"]
+
+_markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
+
+
+@lru_cache(maxsize=1024)
+def prose(text: str) -> Markup:
+    """A text of several paragraphs. Its headings begin at level 3: those above are the page's own."""
+    tokens = _markdown.parse(text)
+    highest = min((int(token.tag[1]) for token in tokens if token.type == "heading_open"), default=3)
+    for token in tokens:
+        if token.type in ("heading_open", "heading_close"):
+            token.tag = f"h{min(int(token.tag[1]) + 3 - highest, 6)}"
+    return Markup(_markdown.renderer.render(tokens, _markdown.options, {}))  # noqa: S704 - raw HTML is switched off
+
+
+@lru_cache(maxsize=4096)
+def inline(text: str) -> Markup:
+    """A line: emphasis, code and links, no blocks."""
+    return Markup(_markdown.renderInline(" ".join(text.split())))  # noqa: S704 - raw HTML is switched off
+
+
+def first_paragraph(text: str) -> str:
+    """What a description begins with."""
+    for paragraph in text.strip().split("\n\n"):
+        if not paragraph.lstrip().startswith(("#", "|", "-", "```")):
+            return paragraph.strip()
+    return ""
