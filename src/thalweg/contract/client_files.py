@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
+from urllib.parse import urlsplit
 
 from thalweg.contract import tools
 from thalweg.contract.generator_input import JSON
@@ -150,8 +152,10 @@ def typescript_package(surface: str, document: JSON) -> dict[str, str]:
         "description": f"Client of {document['info']['title']}",
         "license": document["info"].get("license", {}).get("name", "UNLICENSED"),
         "type": "module",
-        "main": "dist/index.js",
-        "types": "dist/index.d.ts",
+        "exports": {
+            ".": {"types": "./dist/index.d.ts", "default": "./dist/index.js"},
+            "./client": {"types": "./dist/client.gen.d.ts", "default": "./dist/client.gen.js"},
+        },
         "files": ["dist"],
         "sideEffects": False,
         "engines": {"node": ">=18"},
@@ -176,41 +180,58 @@ def typescript_package(surface: str, document: JSON) -> dict[str, str]:
 
 
 def readme(language: str, surface: str, document: JSON, base_path: str, notes: list[str]) -> str:
-    """How to install the client, sign in and call something."""
+    """How to install a Python or TypeScript client, sign in, and call something."""
     info = document["info"]
-    tag, operation, security = _sample(document)
-    header, value = _credential(document, security)
+    tag, operation = _sample(document)
     server = f"http://localhost:8080{base_path}"
-    lines = [f"# {info['title']} {info['version']}: {_NAMES[language]} client", ""]
+    lines = [f"# {info['title']} {info['version']}: {'Python' if language == 'python' else 'TypeScript'} client", ""]
     if language == "python":
-        module, package = snake_case(operation), f"{surface}_client"
-        prefix = value.partition("…")[0].strip()
-        lines += [
-            "```",
-            "pip install .",
-            "```",
-            "",
-            "```python",
-            f"from {package} import AuthenticatedClient",
-            f"from {package}.api.{snake_case(tag)} import {module}",
-            "",
-            f'client = AuthenticatedClient("{server}", token="…", prefix="{prefix}", auth_header_name="{header}")',
-            f"answer = {module}.sync_detailed(client=client, ...)  # or sync, asyncio, asyncio_detailed",
-            "```",
-        ]
-    elif language == "typescript":
-        lines += [
-            "```",
-            "npm install && npm run build",
-            "```",
-            "",
-            "```ts",
-            f'import {{ client }} from "{surface}-client/client.gen.js";' if False else f'import {{ {operation} }} from "{surface}-client";',
-            f'import {{ createClient }} from "{surface}-client/client";' if False else "",
-            "```",
-        ]
+        header, prefix = _credential(document)
+        package, module = f"{surface}_client", snake_case(operation)
+        lines += ["```", "pip install .", "```", "", "```python", f"from {package} import AuthenticatedClient"]
+        lines += [f"from {package}.api.{snake_case(tag)} import {module}", ""]
+        lines += [f'url = "{server}"', f'how = {{"prefix": "{prefix}", "auth_header_name": "{header}"}}']
+        lines += ['client = AuthenticatedClient(base_url=url, token="...", **how)']
+        lines += [f"answer = {module}.sync_detailed(client=client, ...)", "print(answer.status_code, answer.parsed)"]
+        lines += ["```", "", "`sync` hands out the parsed answer alone; `asyncio` and `asyncio_detailed` are awaited."]
+        if streams_module(package, document):
+            lines += ["`streams.stream` and `streams.astream` read an operation that streams, event by event."]
     else:
-        lines += ["See `docs/` for every call.", "", "```", "mvn install", "```"]
+        lines += ["```", "npm install && npm run build", "```", "", "```ts"]
+        lines += [f'import {{ {operation} }} from "{surface}-client";']
+        lines += [f'import {{ client }} from "{surface}-client/client";', ""]
+        lines += [f'client.setConfig({{ baseUrl: "{server}", auth: () => "..." }});']
+        lines += [f"const {{ data, error, response }} = await {operation}({{ ... }});", "```"]
+        lines += ["", "Operations that stream answer `{ stream }`, an async generator of events."]
     if notes:
         lines += ["", "What the generator cannot do:", "", *(f"- {note}" for note in notes)]
     return "\n".join(lines) + "\n"
+
+
+def java_names(surface: str, document: JSON) -> tuple[str, str]:
+    """Group id and root package: the reversed host of the contact's address, and the surface."""
+    host = urlsplit(document["info"].get("contact", {}).get("url", "")).hostname or "client"
+    group = ".".join(re.sub(r"\W", "_", part) for part in reversed(host.split(".")))
+    return group, f"{group}.{surface}"
+
+
+def _sample(document: JSON) -> tuple[str, str]:
+    """Tag and operationId of an operation that is likely to be tried first: a GET with a credential, or anything."""
+    found = [
+        (method != "get" or operation.get("security") == [], operation["tags"][0], operation["operationId"])
+        for item in document["paths"].values()
+        for method, operation in item.items()
+        if isinstance(operation, dict) and "operationId" in operation
+    ]
+    return min(found, key=lambda one: one[0])[1:]
+
+
+def _credential(document: JSON) -> tuple[str, str]:
+    """Header and prefix of the document's own credential."""
+    schemes = document.get("components", {}).get("securitySchemes", {})
+    for requirement in document.get("security", []):
+        for name in requirement:
+            scheme = schemes.get(name, {})
+            if scheme.get("type") == "apiKey" and scheme.get("in") == "header":
+                return scheme["name"], ""
+    return "Authorization", "Bearer"

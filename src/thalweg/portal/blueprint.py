@@ -8,6 +8,7 @@ from hashlib import sha256
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
+import orjson
 import structlog
 from flask import Blueprint, Response, make_response, redirect, render_template, request, url_for
 from werkzeug.exceptions import HTTPException, NotFound
@@ -136,7 +137,8 @@ def pages(process: ApiProcess) -> Blueprint:
         if gate.wants_page():
             response = make_response(render_template("portal/health.html", report=report), report.code)
         else:
-            response = make_response(report.as_json(), report.code)
+            response = make_response(orjson.dumps(report.as_json()), report.code)
+            response.headers["Content-Type"] = "application/json"
         response.headers["Vary"] = "Accept"
         response.headers["Cache-Control"] = "no-store"
         return response
@@ -176,6 +178,7 @@ def pages(process: ApiProcess) -> Blueprint:
     @blueprint.after_app_request
     def dress(response: Response) -> Response:
         response.headers.setdefault("Content-Security-Policy", POLICY)
+        response.headers.pop("Date", None)  # the server writes it
         response.headers.setdefault("Cache-Control", "no-cache")
         if response.mimetype == "text/html" and response.status_code == 200:
             _finish(response)
