@@ -33,7 +33,10 @@ def test_what_is_another_organisations_and_what_never_was_are_told_the_same(
 ) -> None:
     path = own_operation.path(tenant)
     never = path.replace(str(tenant.owned[own_operation.entry["extensions"]["x-resource"]["type"]]), str(uuid4()))
-    theirs, nobodys = ask(running, own_operation, tenant, stranger), ask(running, own_operation, tenant, stranger, never)
+    theirs, nobodys = (
+        ask(running, own_operation, tenant, stranger),
+        ask(running, own_operation, tenant, stranger, never),
+    )
     assert (theirs.status_code, theirs.json()) == (nobodys.status_code, nobodys.json())
 
 
@@ -47,9 +50,7 @@ def test_listings_never_show_another_organisations(running: Any, tenants: Any) -
     """Two organisations with the same names for sessions and entities, each with a secret of its own."""
     pair, secrets = [tenants(), tenants()], ["Kestrel delivers on Mondays.", "Osprey delivers on Fridays."]
     for one, secret in zip(pair, secrets, strict=True):
-        told = running.invoke(
-            one, session_id="same", entity_id="same", input={"type": "text", "content": secret}
-        )
+        told = running.invoke(one, session_id="same", entity_id="same", input={"type": "text", "content": secret})
         assert told.events[-1]["event"] == "full.artifact"
     for one, own, others in zip(pair, secrets, reversed(secrets), strict=True):
         shown = []

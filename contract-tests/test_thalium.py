@@ -133,9 +133,7 @@ def test_role_config_narrows_the_chain(running: Any, tenant: Any) -> None:
     assert full["guardrails"] is None
 
 
-def test_a_role_that_runs_out_of_time_makes_a_partial_answer_told_before_the_full(
-    running: Any, tenant: Any
-) -> None:
+def test_a_role_that_runs_out_of_time_makes_a_partial_answer_told_before_the_full(running: Any, tenant: Any) -> None:
     reply = invoke(
         running,
         tenant,

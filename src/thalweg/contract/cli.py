@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from enum import Enum
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="contract",
-    help="The published contracts: lint, bundle, generate, check, diff, coverage, publish.",
+    help="The published contracts: lint, bundle, generate, check, diff, coverage, publish, clients.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
 )
@@ -86,6 +87,7 @@ def lint(
     as_json: AsJson = False,
     strict: Annotated[bool, typer.Option("--strict", help="Warnings fail too.")] = False,
     rules: Annotated[bool, typer.Option("--rules", help="List the rules and leave.")] = False,
+    external: Annotated[bool, typer.Option("--external", help="Ask Spectral and Redocly too (needs Node.js).")] = False,
     project: Root = None,
 ) -> None:
     """Hold the contracts against the rules of style and strictness."""
@@ -101,12 +103,18 @@ def lint(
     with _opened(project, surface, as_json) as (found, chosen):
         started = time.perf_counter()
         findings = run(found, chosen)
+        if external:
+            from thalweg.contract.external import lint as ask
+
+            with err.status("Spectral and Redocly"):
+                findings += ask(found, chosen)
         _report(findings, as_json)
         counts = Counter(one.severity for one in findings)
         if not as_json:
             seconds = time.perf_counter() - started
             verdict = "[green]clean[/]" if not findings else ", ".join(f"{n} {word}(s)" for word, n in counts.items())
-            err.print(f"{len(chosen)} surface(s), {len(load())} rules, {seconds:.1f} s: {verdict}")
+            others = ", Spectral, Redocly" if external else ""
+            err.print(f"{len(chosen)} surface(s), {len(load())} rules{others}, {seconds:.1f} s: {verdict}")
         if counts["error"] or (strict and findings):
             raise typer.Exit(1)
 
@@ -275,6 +283,45 @@ def publish(
         for one in files:
             table.add_row(f"[cyan]{folder / one.file}[/]", one.openapi, f"{one.bytes:,}", one.sha256[:16])
         out.print(table)
+
+
+class ClientLanguage(str, Enum):
+    """What clients can be made for."""
+
+    python = "python"
+    typescript = "typescript"
+    java = "java"
+
+
+@app.command()
+def clients(
+    lang: Annotated[list[ClientLanguage], typer.Option("--lang", "-l", help="May be given several times.")],
+    surface: Surfaces = None,
+    out_folder: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Clients go to OUT/<language>/<surface>.", show_default="clients")
+    ] = None,
+    as_json: AsJson = False,
+    project: Root = None,
+) -> None:
+    """Make clients: Python (httpx), TypeScript (fetch, needs Node.js), Java (needs Java)."""
+    from thalweg.contract.clients import clients as run
+
+    with _opened(project, surface, as_json) as (found, chosen):
+        folder, made, started = out_folder or found.root / "clients", [], time.perf_counter()
+        with err.status("clients") as status:
+            for language in dict.fromkeys(lang):
+                for one in run(found, chosen, language.value, folder, status.update):
+                    made.append(one)
+                    if as_json:
+                        continue
+                    said = f"{one.changed} changed" if one.changed else "up to date"
+                    err.print(f"[cyan]{one.folder}[/]: {one.operations} operations, {one.files} files, {said}")
+                    for note in one.notes:
+                        err.print(f"  [yellow]{_plain(note)}[/]")
+        if as_json:
+            print(json.dumps([asdict(one) | {"folder": str(one.folder)} for one in made], indent=2))
+        else:
+            err.print(f"{len(made)} client(s), {time.perf_counter() - started:.1f} s")
 
 
 def _number(value: int) -> str:

@@ -15,10 +15,10 @@ from typing import Any
 
 from thalweg.contract import tools
 from thalweg.contract.bundle import Bundle, bundle
-from thalweg.contract.findings import ContractError, Finding, in_order
+from thalweg.contract.findings import ContractError, Finding, Place, Severity, in_order
 from thalweg.contract.lint import exceptions
 from thalweg.contract.project import Project
-from thalweg.contract.sources import Library, escape, place_of
+from thalweg.contract.sources import Library, escape, place_of, place_of_child
 
 SAME: dict[str, str] = {"redocly/no-ambiguous-paths": "path-ambiguous", "redocly/no-identical-paths": "path-ambiguous"}
 """Their rules that mean what one of ours means."""
@@ -86,3 +86,20 @@ def _json(text: str, tool: str, code: int, errors: str) -> Any:
     except ValueError:
         said = " ".join((errors or text).split())[-800:] or "it said nothing"
         raise ContractError(Finding("tool", f"{tool} failed ({code}): {said}", "correct what it names")) from None
+
+
+def _finding(made: Bundle, rule: str, message: str, path: Sequence[Any], severity: str) -> Finding:
+    node: Any = made.document
+    place = place_of(node, Place(made.files[0].name, 1))
+    pointer: list[str | int] = []
+    for part in path:
+        key = int(part) if isinstance(node, list) and str(part).isdigit() else str(part)
+        place = place_of_child(node, key, place)
+        pointer.append(key)
+        try:
+            node = node[key]
+        except (KeyError, IndexError, TypeError):
+            break
+    kind: Severity = "error" if severity == "error" else "warning"
+    text = " ".join(message.split())
+    return Finding(rule, text, "see the tool's page on the rule", place, escape(tuple(pointer)), kind, made.surface)

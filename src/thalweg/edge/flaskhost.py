@@ -57,10 +57,10 @@ class _OperationAppContext(AppContext):
 
 
 class OperationContext(RequestContext):
-    """Flask's request context for an operation: pushed and popped for each, the request itself made when it is asked for.
+    """Flask's request context for an operation; the request in it is made when somebody asks for it.
 
-    A handler is given its values and hardly ever asks for `flask.request`. Making the environ, the request and a session
-    all the same, and telling signals that nobody listens to, was a third of the edge's own time.
+    A handler is given its values and hardly ever asks for `flask.request`. To make environ, request and session all the
+    same, and to send signals that nobody hears, was a third of the edge's own time.
     """
 
     def __init__(self, app: flask.Flask, rule: Rule, scope: Mapping[str, Any], body: bytes, call: Any) -> None:
@@ -88,7 +88,7 @@ class OperationContext(RequestContext):
     @property
     def session(self) -> Any:
         if self._session is None:
-            self._session = NullSession()  # type: ignore[assignment]
+            self._session = NullSession()
         return self._session
 
     def push(self) -> None:
@@ -103,7 +103,7 @@ class OperationContext(RequestContext):
         request_token, context = self._cv_tokens.pop()
         assert context is not None
         try:
-            if app.teardown_request_funcs or request_tearing_down.receivers:
+            if request_tearing_down.receivers or _concern(app.teardown_request_funcs, self._rule):
                 app.do_teardown_request(exc)
             if self._request is not None:
                 self._request.close()
@@ -136,7 +136,7 @@ class FlaskHost:
         error: BaseException | None = None
         context.push()
         try:
-            if app.before_request_funcs or app.url_value_preprocessors:
+            if _concern(app.before_request_funcs, rule) or _concern(app.url_value_preprocessors, rule):
                 early = app.preprocess_request()
                 if early is not None:
                     return early
@@ -186,6 +186,11 @@ class FlaskHost:
             finally:
                 close()
         return started[0], headers, result, close
+
+
+def _concern(functions: Mapping[Any, Any], rule: Rule) -> bool:
+    """Whether hooks that Flask keeps by blueprint (None: of the application) belong to an operation, too."""
+    return bool(functions) and (None in functions or rule.endpoint.partition(".")[0] in functions)
 
 
 def _view() -> Any:

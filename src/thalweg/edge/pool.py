@@ -64,7 +64,7 @@ class Pool:
             result: Any = None
             try:
                 result = context.run(function, *arguments)
-            except BaseException as caught:  # noqa: BLE001 - it is the caller's to see, whatever it is
+            except BaseException as caught:  # it is the caller's to see, whatever it is
                 error = caught
             try:
                 loop.call_soon_threadsafe(_settle, future, result, error)

@@ -54,7 +54,7 @@ def pages(process: ApiProcess) -> Blueprint:
     history = History(process.project, process.bundles)
     health = process.health
 
-    @blueprint.context_processor
+    @blueprint.app_context_processor
     def _everywhere() -> dict[str, Any]:
         return {
             "asset": assets.url,
