@@ -30,6 +30,14 @@ _TEMPLATE = "thalweg_template"
 _numbers = itertools.count(1)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def installation_keys() -> None:
+    """Keys for stored secrets and cursors, as every process has them after its start."""
+    from domain.kernel import crypto
+
+    crypto.use(crypto.KeyRing({"test": crypto.KeyRing.new_key()}))
+
+
 @pytest.fixture(scope="session")
 def server_folder() -> Iterator[Path]:
     """A folder for servers: passable, unlike pytest's own, because as root the database runs as another user."""

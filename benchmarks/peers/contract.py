@@ -8,77 +8,15 @@ from __future__ import annotations
 import json
 from typing import Any
 
-RESOURCES = tuple(
-    [
-        "accounts",
-        "agents",
-        "alerts",
-        "annotations",
-        "answers",
-        "approvals",
-        "archives",
-        "assets",
-        "attachments",
-        "audits",
-        "automations",
-        "badges",
-        "batches",
-        "budgets",
-        "calendars",
-        "campaigns",
-        "channels",
-        "charges",
-        "checks",
-        "comments",
-        "connectors",
-        "contacts",
-        "contracts",
-        "coupons",
-        "dashboards",
-        "datasets",
-        "deals",
-        "deliveries",
-        "devices",
-        "documents",
-        "domains",
-        "drafts",
-        "events",
-        "exports",
-        "feeds",
-        "folders",
-        "forms",
-        "invoices",
-        "issues",
-        "labels",
-        "leads",
-        "ledgers",
-        "members",
-        "messages",
-        "notes",
-        "orders",
-        "pages",
-        "payments",
-        "pipelines",
-        "policies",
-        "posts",
-        "products",
-        "projects",
-        "quotas",
-        "recipes",
-        "refunds",
-        "regions",
-        "releases",
-        "reports",
-        "reviews",
-        "roles",
-        "schedules",
-        "segments",
-        "sessions",
-        "sites",
-        "tasks",
-        "teams",
-    ]
-)
+_NAMES = """
+    accounts agents alerts annotations answers approvals archives assets attachments audits automations badges
+    batches budgets calendars campaigns channels charges checks comments connectors contacts contracts coupons
+    dashboards datasets deals deliveries devices documents domains drafts events exports feeds folders forms
+    invoices issues labels leads ledgers members messages notes orders pages payments pipelines policies posts
+    products projects quotas recipes refunds regions releases reports reviews roles schedules segments sessions
+    sites tasks teams
+"""
+RESOURCES = tuple(_NAMES.split())
 assert len(RESOURCES) == 67
 MIDDLE = RESOURCES[33]
 """The resource that is measured: for a router that tries one route after another, half of the table lies before it."""
@@ -91,7 +29,7 @@ TIME = {"type": "string", "format": "date-time"}
 
 
 def document(*, stored: bool = False) -> dict[str, Any]:
-    """A fresh bundle, as `contract bundle` writes them; with `stored`, one more operation that has a database behind."""
+    """A fresh bundle, as `contract bundle` writes them; `stored` adds an operation with a database behind it."""
     paths: dict[str, Any] = {
         "/v1/health": {"get": _operation("getHealth", "service", "200", "Word")},
         "/v1/version": {"get": _operation("getVersion", "service", "200", "Word")},

@@ -57,7 +57,7 @@ class BenchItem(Base, Identified, OrganisationOwned):
     created_at: Mapped[datetime]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Anyone:
     key: str
     organisation_id: UUID | None = work.ORGANISATION

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,18 +21,21 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 class Server:
     """`command` gets `--fd N`, a listening socket. Ready once `path` has been answered."""
 
-    def __init__(self, command: list[str], path: str, core: int, environment: dict[str, str] | None = None) -> None:
+    def __init__(self, command: list[str], path: str, core: int, log: Path, environment: Mapping[str, str]) -> None:
         listener = socket.create_server(("127.0.0.1", 0), backlog=512)
         self.port: int = listener.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         started = time.perf_counter()
-        self.process = subprocess.Popen(
-            [*command, "--fd", str(listener.fileno())],
-            pass_fds=[listener.fileno()],
-            env={**os.environ, **(environment or {})},
-            preexec_fn=lambda: os.sched_setaffinity(0, {core}),
-        )
+        with log.open("wb") as stderr:
+            self.process = subprocess.Popen(
+                [*command, "--fd", str(listener.fileno())],
+                pass_fds=[listener.fileno()],
+                env={**os.environ, **environment},
+                stderr=stderr,
+                preexec_fn=lambda: os.sched_setaffinity(0, {core}),
+            )
         listener.close()
+        self.log = log
         self.first_answer = 0.0
         try:
             self._wait(path)
@@ -49,7 +52,7 @@ class Server:
             connection.request("GET", path)
             status = connection.getresponse().status
         except OSError as error:
-            raise SystemExit(f"{' '.join(self.process.args[1:3])} did not start") from error  # type: ignore[index]
+            raise SystemExit(f"A server did not start: {self.log.read_text()[-2000:]}") from error
         if status != 200:
             raise SystemExit(f"{path} was answered with {status}")
 
@@ -82,15 +85,26 @@ def peer(name: str, *options: str) -> list[str]:
 
 
 @contextmanager
-def running(names: dict[str, list[str]], path: str, core: int, **environment: str) -> Iterator[dict[str, Server]]:
+def running(
+    commands: Mapping[str, list[str]], path: str, core: int, folder: Path, environment: Mapping[str, str]
+) -> Iterator[dict[str, Server]]:
     servers: dict[str, Server] = {}
     try:
-        for name, command in names.items():
-            servers[name] = Server(command, path, core, environment)
+        for name, command in commands.items():
+            servers[name] = Server(command, path, core, folder / f"{name}.log", environment)
         yield servers
     finally:
         for server in servers.values():
             server.stop()
+
+
+def first_in_line() -> bool:
+    """Ask for a higher priority, which everything started from here inherits. Whether it was granted."""
+    try:
+        os.nice(-10)
+    except OSError:
+        return False
+    return True
 
 
 def cores() -> tuple[int, int]:

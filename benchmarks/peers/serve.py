@@ -1,4 +1,4 @@
-"""One server process: `serve.py NAME --fd N [--database URL] [--access-log]`; uvicorn as src/thalweg/server.py has it."""
+"""One server process: `serve.py NAME --fd N [--database URL] [--access-log]`; uvicorn set as in thalweg.server."""
 
 from __future__ import annotations
 

@@ -17,7 +17,8 @@ from sqlalchemy.types import DateTime
 
 from peers import work
 
-POOL = {"pool_size": 10, "max_overflow": 5}
+POOL = {"pool_size": 16, "max_overflow": 0}
+"""One connection for each of our threads. Overflow is opened and closed again all the time under full load."""
 
 TABLES = """
     CREATE TABLE bench_project (id uuid PRIMARY KEY, organisation_id uuid NOT NULL, name text NOT NULL);

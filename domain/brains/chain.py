@@ -172,7 +172,10 @@ def _within(seconds: float, think: Callable[[Deadline], T], work: Work) -> T:
 
     def thinking() -> None:
         try:
-            box.append(think(deadline))
+            answer = think(deadline)
+            if deadline.over:  # finished all the same, and too late: the limit is the caller's
+                raise TimedOut
+            box.append(answer)
         except BaseException as problem:
             problems.append(problem)
 

@@ -144,21 +144,32 @@ class KeyRing:
 
     def encrypt(self, plain: str, bound_to: str) -> bytes:
         """Encrypt `plain` for the place `bound_to` (which is authenticated and not stored)."""
+        return self.encrypt_bytes(plain.encode(), bound_to)
+
+    def encrypt_bytes(self, plain: bytes, bound_to: str) -> bytes:
+        """The same for bytes."""
         name = self.current.encode()
         head = bytes((_FORMAT, len(name))) + name
         nonce = secrets.token_bytes(_NONCE)
-        sealed = AESGCM(self._keys[self.current]).encrypt(nonce, plain.encode(), head + bound_to.encode())
+        sealed = AESGCM(self._keys[self.current]).encrypt(nonce, plain, head + bound_to.encode())
         return head + nonce + sealed
 
     def decrypt(self, sealed: bytes, bound_to: str) -> str:
         """The plain text. Raises `Undecipherable`."""
+        try:
+            return self.decrypt_bytes(sealed, bound_to).decode()
+        except UnicodeDecodeError:
+            raise Undecipherable from None
+
+    def decrypt_bytes(self, sealed: bytes, bound_to: str) -> bytes:
+        """The plain bytes. Raises `Undecipherable`."""
         name, head = _head(sealed)
         key = self._keys.get(name)
         if key is None:
             raise Undecipherable
         body = sealed[len(head) :]
         try:
-            return AESGCM(key).decrypt(body[:_NONCE], body[_NONCE:], head + bound_to.encode()).decode()
+            return AESGCM(key).decrypt(body[:_NONCE], body[_NONCE:], head + bound_to.encode())
         except (InvalidTag, ValueError):
             raise Undecipherable from None
 

@@ -4,8 +4,6 @@ The edge maps codes to statuses (`thalweg.edge.problem.CODES`) and a surface sha
 and must hold nothing internal; `facts` are JSON values that a surface may show (`required_scope`, `retry_after`).
 """
 
-
-
 from __future__ import annotations
 
 from typing import Any

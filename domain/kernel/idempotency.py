@@ -17,6 +17,7 @@ from sqlalchemy import ForeignKey, Index, LargeBinary, SmallInteger, Text, and_,
 from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.orm import Mapped, mapped_column
 
+from domain.kernel import crypto
 from domain.kernel.context import Ctx
 from domain.kernel.errors import IdempotencyInFlight, IdempotencyMismatch
 from domain.kernel.models import Base, OrganisationOwned
@@ -73,7 +74,8 @@ class Idempotency(Generic[R]):
         if record.fingerprint != fingerprint:
             raise IdempotencyMismatch
         headers = tuple((name, value) for name, value in record.headers)
-        return self._make(record.status, headers, record.body, record.stream)
+        body = crypto.ring().decrypt_bytes(record.body, _place(ctx.organisation_id, operation, key))
+        return self._make(record.status, headers, body, record.stream)
 
     def record(self, ctx: Ctx, operation: str, key: str, fingerprint: bytes, reply: Reply) -> None:
         """Keep the reply for 24 hours, in the caller's transaction.
@@ -87,7 +89,8 @@ class Idempotency(Generic[R]):
             "fingerprint": fingerprint,
             "status": reply.status,
             "headers": [list(header) for header in reply.headers],
-            "body": reply.body,
+            # A reply may hold a secret that is shown once, such as a new key.
+            "body": crypto.ring().encrypt_bytes(reply.body, _place(ctx.organisation_id, operation, key)),
             "stream": None if reply.stream is None else dict(reply.stream),
             "created_at": now,
             "expires_at": now + KEPT,
@@ -173,3 +176,7 @@ class IdempotencyRecord(OrganisationOwned, Base):
 
     __table_args__ = (Index("ix_idempotency_record_expires_at", "expires_at"),)
     __organisation_index__: ClassVar[bool] = False
+
+
+def _place(organisation_id: UUID, operation: str, key: str) -> str:
+    return f"idempotency_record:{organisation_id}:{operation}:{key}"

@@ -6,6 +6,7 @@ one); requests in progress get `shutdown_seconds`.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
@@ -16,10 +17,67 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from thalweg.settings import Settings
 
 __all__ = ["follow", "serve"]
+
+
+HEAD_BYTES = 65_536
+"""The longest request line and headers together (Apache and nginx take 8 to 64 KiB)."""
+HEAD_SECONDS = 20.0
+"""How long a client may take to send them."""
+
+
+class _Protocol(HttpToolsProtocol):
+    """Refuses a request whose head does not end: the parser itself would hold as much of it as comes."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._in_head = True
+        self._head = 0
+        self._patience: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._patience = self.loop.call_later(HEAD_SECONDS, self._refuse, b"408 Request Timeout")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._calm()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._in_head:
+            self._head += len(data)
+        super().data_received(data)
+        if self._in_head and self._head:
+            if self._head > HEAD_BYTES:
+                self._refuse(b"431 Request Header Fields Too Large")
+            elif self._patience is None:
+                self._patience = self.loop.call_later(HEAD_SECONDS, self._refuse, b"408 Request Timeout")
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        self._calm()
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._in_head, self._head = True, 0  # of the next request on this connection
+
+    def _calm(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+
+    def _refuse(self, status: bytes) -> None:
+        self._calm()
+        if self.transport.is_closing():
+            return
+        if self.cycle is None or self.cycle.response_complete:  # else it would stand in the middle of a reply
+            self.transport.write(b"HTTP/1.1 " + status + b"\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+        self.transport.close()
 
 
 class _Server(uvicorn.Server):
@@ -41,7 +99,7 @@ def serve(settings: Settings, root: Path, *, listener: socket.socket) -> int:
     config = uvicorn.Config(
         application,
         loop="uvloop",
-        http="httptools",
+        http=_Protocol,
         ws="none",
         lifespan="on",
         log_config=None,

@@ -68,7 +68,7 @@ def test_a_number_or_a_flag_is_no_credential() -> None:
 @pytest.mark.parametrize(
     "shape",
     [
-        *(crypto.token(prefix) for prefix in ("thm_", "thal_", "bfk_")),
+        *(pytest.param(crypto.token(prefix), id=f"{prefix}key") for prefix in ("thm_", "thal_", "bfk_")),
         "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.sflKxwRJSMeKKF2QT4fw",
         "sk-abcdefghijklmnopqrstuv",
         "ghp_abcdefghijklmnopqrstuvwxyz01",
@@ -76,7 +76,7 @@ def test_a_number_or_a_flag_is_no_credential() -> None:
         "xoxb-1234567890-abc",
         "Bearer abcdefghijklmnop",
         "-----BEGIN RSA PRIVATE KEY-----\nabc\n-----END RSA PRIVATE KEY-----",
-        crypto.hash_password("x"),
+        pytest.param(crypto.hash_password("x"), id="password hash"),
     ],
 )
 def test_a_value_shaped_like_a_credential_is_redacted_wherever_it_stands(shape: str) -> None:

@@ -204,7 +204,8 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         port = folder / "DevToolsActivePort"
         end = time.monotonic() + 60
         while not (port.exists() and port.read_text().strip()):
-            assert time.monotonic() < end and process.poll() is None, (folder / "log").read_text()[-2000:]
+            if time.monotonic() > end or process.poll() is not None:
+                raise AssertionError((folder / "log").read_text(errors="replace")[-2000:])
             time.sleep(0.1)
         yield f"http://127.0.0.1:{port.read_text().split()[0]}"
     finally:

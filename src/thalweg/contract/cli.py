@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from enum import Enum
+from enum import StrEnum
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -285,7 +285,7 @@ def publish(
         out.print(table)
 
 
-class ClientLanguage(str, Enum):
+class ClientLanguage(StrEnum):
     """What clients can be made for."""
 
     python = "python"
@@ -315,9 +315,10 @@ def clients(
                     if as_json:
                         continue
                     said = f"{one.changed} changed" if one.changed else "up to date"
-                    err.print(f"[cyan]{one.folder}[/]: {one.operations} operations, {one.files} files, {said}")
+                    counts = f"{one.operations} operations, {one.files} files, {said}"
+                    err.print(f"[cyan]{_plain(str(one.folder))}[/]: {counts}", soft_wrap=True)
                     for note in one.notes:
-                        err.print(f"  [yellow]{_plain(note)}[/]")
+                        err.print(f"  [yellow]{_plain(note)}[/]", soft_wrap=True)
         if as_json:
             print(json.dumps([asdict(one) | {"folder": str(one.folder)} for one in made], indent=2))
         else:

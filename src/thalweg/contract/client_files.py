@@ -202,7 +202,8 @@ def readme(language: str, surface: str, document: JSON, base_path: str, notes: l
         lines += [f'import {{ client }} from "{surface}-client/client";', ""]
         lines += [f'client.setConfig({{ baseUrl: "{server}", auth: () => "..." }});']
         lines += [f"const {{ data, error, response }} = await {operation}({{ ... }});", "```"]
-        lines += ["", "Operations that stream answer `{ stream }`, an async generator of events."]
+        if streams_module("", document):
+            lines += ["", "Operations that stream answer `{ stream }`, an async generator of events."]
     if notes:
         lines += ["", "What the generator cannot do:", "", *(f"- {note}" for note in notes)]
     return "\n".join(lines) + "\n"

@@ -220,14 +220,13 @@ def _typescript_operations(surface: str, folder: Path) -> set[str]:
 
 def _java(surface: str, document: JSON, source: Path, folder: Path, base_path: str, notes: list[str]) -> None:
     group, package = client_files.java_names(surface, document)
-    ignored = source.with_suffix(".ignore")
-    ignored.write_text("\n".join(_JAVA_NOISE) + "\n")
+    (folder / ".openapi-generator-ignore").write_text("\n".join(_JAVA_NOISE) + "\n")
     names = ["--group-id", group, "--artifact-id", f"{surface}-client", "--invoker-package", package]
     names += ["--artifact-version", document["info"]["version"]]
     names += ["--api-package", f"{package}.api", "--model-package", f"{package}.model"]
     more = "hideGenerationTimestamp=true,useJakartaEe=true,openApiNullable=false"
     command = ["java", "-jar", str(tools.generator_jar()), "generate", "-g", "java", "--library", "native"]
-    command += ["-i", str(source), "-o", str(folder), "--ignore-file-override", str(ignored), *names]
+    command += ["-i", str(source), "-o", str(folder), *names]
     command += ["--additional-properties", more, "--global-property", "apiTests=false,modelTests=false"]
     _judge("openapi-generator", tools.run(command, folder=source.parent, timeout=300))
 

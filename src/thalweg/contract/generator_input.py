@@ -135,16 +135,16 @@ def name_nullable_objects(document: JSON) -> None:
 
 
 def drop_links(document: JSON) -> None:
-    """Remove links, in place: swagger-parser refuses those whose `requestBody` is an object, and clients have no use."""
-    for _, node in list(_walk("openapi", document)):
-        if isinstance(node.get("links"), dict) and "description" in node:
-            node.pop("links")
+    """Remove links, in place: swagger-parser refuses those whose `requestBody` is an object. Clients have no use."""
+    for kind, node in _walk("openapi", document):
+        if kind == "response":
+            node.pop("links", None)
     document.get("components", {}).pop("links", None)
 
 
 def _walk(kind: str, node: Any) -> Iterator[tuple[str, JSON]]:
     yield kind, node
-    for _, below, value in grammar.children(kind, node):
+    for _, below, value in list(grammar.children(kind, node)):
         if isinstance(value, dict):
             yield from _walk(below, value)
 

@@ -176,7 +176,8 @@ class Stream:
 
     `history(ctx, after)` answers the events that Postgres holds with a number above `after`, in order: it serves what
     the stream store no longer has. The edge calls it in the thread pool with a new transaction of the caller's (and
-    hands it on as `history(after)` to what tails). `terminal` names the events after which the stream is over. The id of an event is `<prefix>:<number>` when `prefix` is set, else the bare number.
+    hands it on as `history(after)` to what tails). `terminal` names the events after which the stream is over. The
+    id of an event is `<prefix>:<number>` when `prefix` is set, else the bare number.
     """
 
     channel: str

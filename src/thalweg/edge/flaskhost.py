@@ -98,7 +98,7 @@ class OperationContext(RequestContext):
         if appcontext_pushed.receivers:
             appcontext_pushed.send(self.app, _async_wrapper=self.app.ensure_sync)
 
-    def pop(self, exc: BaseException | None = None) -> None:  # type: ignore[override]
+    def pop(self, exc: BaseException | None = None) -> None:
         app = self.app
         request_token, context = self._cv_tokens.pop()
         assert context is not None

@@ -489,6 +489,8 @@ def _body(plan: Plan, payload: Payload | None) -> Any:
 
 def _fingerprint(exchange: Exchange, payload: Payload | None) -> bytes:
     seal = sha256()
+    if exchange.caller is not None:  # a key is its caller's: nobody is shown the reply that another was given
+        seal.update(exchange.caller.key.encode() + b"\0")
     seal.update(exchange.scope["method"].encode())
     seal.update(_raw_path(exchange.scope).encode("latin-1"))
     seal.update(b"?" + exchange.scope["query_string"])

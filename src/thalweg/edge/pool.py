@@ -1,18 +1,22 @@
-"""Threads for what blocks. One queue, one wake-up a call: half the cost of asyncio's and anyio's pools, measured on the
-hand-over of a request (18 against 35-60 microseconds)."""
+"""Threads for what blocks, with a cheap hand-over: half the cost of asyncio's and anyio's pools, measured on a request.
+
+Calls come from one loop at a time, which also does the counting, so nothing is locked. Results are laid down and fetched
+together: the loop is told once for all that it has not fetched yet. Waking fewer threads than there are calls was tried
+and gained nothing: the first thread awake takes what has gathered anyway.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
 import threading
+from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
 T = TypeVar("T")
-
-_Job = tuple[asyncio.AbstractEventLoop, "asyncio.Future[Any]", contextvars.Context, Callable[..., Any], tuple[Any, ...]]
 
 
 class Pool:
@@ -22,16 +26,22 @@ class Pool:
         self.size = size
         self._queue: SimpleQueue[_Job | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
-        self._idle = 0
-        self._lock = threading.Lock()
+        self._open = 0
+        """Calls that were made and whose results were not fetched yet. Only the loop counts."""
+        self._desk: _Desk | None = None
 
     def run(self, function: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:
         """Call `function(*arguments)` in a thread, with the caller's context variables."""
         loop = asyncio.get_running_loop()
+        desk = self._desk
+        if desk is None or desk.loop is not loop:
+            desk = self._desk = _Desk(loop, self._fetched)
+            self._open = 0
         future: asyncio.Future[T] = loop.create_future()
-        if self._queue.qsize() >= self._idle and len(self._threads) < self.size:
+        self._open += 1
+        if self._open > len(self._threads) < self.size:
             self._grow()
-        self._queue.put((loop, future, contextvars.copy_context(), function, arguments))
+        self._queue.put((desk, future, contextvars.copy_context(), function, arguments))
         return future
 
     @property
@@ -44,6 +54,10 @@ class Pool:
         for _ in self._threads:
             self._queue.put(None)
 
+    def _fetched(self, desk: _Desk, count: int) -> None:
+        if desk is self._desk:
+            self._open -= count
+
     def _grow(self) -> None:
         thread = threading.Thread(target=self._work, name=f"edge-{len(self._threads) + 1}", daemon=True)
         self._threads.append(thread)
@@ -52,33 +66,55 @@ class Pool:
     def _work(self) -> None:
         get = self._queue.get
         while True:
-            with self._lock:
-                self._idle += 1
             job = get()
-            with self._lock:
-                self._idle -= 1
             if job is None:
                 return
-            loop, future, context, function, arguments = job
+            desk, future, context, function, arguments = job
             error: BaseException | None = None
             result: Any = None
             try:
                 result = context.run(function, *arguments)
             except BaseException as caught:  # it is the caller's to see, whatever it is
                 error = caught
-            try:
-                loop.call_soon_threadsafe(_settle, future, result, error)
-            except RuntimeError:  # the loop is closed: nobody is waiting any more
-                pass
-            del job, loop, future, context, function, arguments, result, error
+            desk.give(future, result, error)
+            del job, desk, future, context, function, arguments, result, error
 
 
-def _settle(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
-    if future.cancelled():
-        return
-    if error is None:
-        future.set_result(result)
-    elif isinstance(error, StopIteration):
-        future.set_exception(RuntimeError("a blocking call raised StopIteration"))
-    else:
-        future.set_exception(error)
+class _Desk:
+    """Where threads lay down results for one loop to fetch."""
+
+    __slots__ = ("_fetched", "_results", "_told", "loop")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, fetched: Callable[[_Desk, int], None]) -> None:
+        self.loop = loop
+        self._fetched = fetched
+        self._results: deque[tuple[asyncio.Future[Any], Any, BaseException | None]] = deque()
+        self._told = False
+
+    def give(self, future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
+        """From any thread."""
+        self._results.append((future, result, error))
+        if not self._told:
+            self._told = True
+            with suppress(RuntimeError):  # the loop is closed: nobody is waiting any more
+                self.loop.call_soon_threadsafe(self._fetch)
+
+    def _fetch(self) -> None:
+        self._told = False  # before anything is fetched: a result that comes from now on tells again
+        results = self._results
+        count = 0
+        while results:
+            future, result, error = results.popleft()
+            count += 1
+            if future.cancelled():
+                continue
+            if error is None:
+                future.set_result(result)
+            elif isinstance(error, StopIteration):
+                future.set_exception(RuntimeError("a blocking call raised StopIteration"))
+            else:
+                future.set_exception(error)
+        self._fetched(self, count)
+
+
+_Job = tuple[_Desk, "asyncio.Future[Any]", contextvars.Context, Callable[..., Any], tuple[Any, ...]]

@@ -70,6 +70,8 @@ class ReplyPlan:
         self._validator = first.validators.get(self._json) if first and self._json else None
         self.etag = self._method == "GET" and first is not None and "etag" in first.headers and "304" in self._declared
         self.statuses = frozenset(self._declared)
+        self.media_types = first.media_types if first else ()
+        """Of the success answer."""
 
     @staticmethod
     def _json_type(declared: _Declared | None) -> str | None:
@@ -77,12 +79,6 @@ class ReplyPlan:
             if media_type == "application/json" or media_type.endswith("+json"):
                 return media_type
         return None
-
-    @property
-    def media_types(self) -> tuple[str, ...]:
-        """The media types of the success answer."""
-        first = self._declared.get(str(self.success))
-        return first.media_types if first else ()
 
     def encode(self, answer: Any, report: Callable[[ResponseMismatch], None]) -> Outcome:
         """The outcome for a handler's answer. `report` hears of a mismatch and may raise it."""

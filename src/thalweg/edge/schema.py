@@ -26,6 +26,7 @@ __all__ = ["Compiler", "ContractError", "Direction", "Validator"]
 # jsonschema-rs collects every error before it hands out the first: half a million of them take seconds.
 _EXPLAINED_NODES = 5_000
 _KEPT_ITEMS = 50
+_KEPT_NAMES = 500
 
 
 class Validator:
@@ -84,7 +85,7 @@ class Validator:
 
     def _explained(self, value: Any, prefix: Path, limit: int) -> list[Violation]:
         if not _small(value, _EXPLAINED_NODES):
-            value = _head(value)
+            value = _head(value, frozenset(_names(self._document)))
         errors: Iterator[Any] = self._rust.iter_errors(value)
         found = explain(
             errors, self._document, prefix, lambda path: secret_name(prefix + path) or self._is_secret(path)
@@ -181,10 +182,26 @@ def _small(value: Any, budget: int) -> bool:
     return True
 
 
-def _head(value: Any) -> Any:
-    """The value with every long list cut: what is wrong there is wrong in the whole."""
+def _head(value: Any, names: frozenset[str]) -> Any:
+    """The value with every long list cut, and of every large object the names that the schema does not know: what is
+    wrong there is wrong in the whole."""
     if isinstance(value, list):
-        return [_head(item) for item in value[:_KEPT_ITEMS]]
+        return [_head(item, names) for item in value[:_KEPT_ITEMS]]
     if isinstance(value, dict):
-        return {key: _head(item) for key, item in value.items()}
+        strange = islice((name for name in value if name not in names), _KEPT_NAMES)
+        kept = value.keys() if len(value) <= _KEPT_NAMES else [*(names & value.keys()), *strange]
+        return {name: _head(value[name], names) for name in kept}
     return value
+
+
+def _names(document: Any) -> Iterator[str]:
+    """Every name that a schema document speaks of (and its keywords, which do no harm)."""
+    if isinstance(document, Mapping):
+        for key, part in document.items():
+            yield key
+            if key == "required" and isinstance(part, list):
+                yield from part
+            yield from _names(part)
+    elif isinstance(document, list):
+        for part in document:
+            yield from _names(part)

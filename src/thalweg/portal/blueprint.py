@@ -19,7 +19,7 @@ from thalweg.portal import gate
 from thalweg.portal.assets import VIEWER, Asset, Assets
 from thalweg.portal.documents import Documents
 from thalweg.portal.history import History
-from thalweg.portal.prose import first_paragraph, inline, prose
+from thalweg.portal.prose import beginning, inline, prose
 from thalweg.portal.surfaces import Surface, read, size, span
 
 if TYPE_CHECKING:
@@ -40,6 +40,26 @@ VIEWER_POLICY = (
     "font-src 'self' data:; media-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'self'; "
     "frame-ancestors 'none'"
 )
+# The viewer in the portal's colours (static/frame.css).
+VIEWER_COLOURS = """
+.light-mode, .dark-mode {
+  --scalar-font: system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif;
+  --scalar-font-code: ui-monospace, SFMono-Regular, Menlo, Consolas, "Liberation Mono", monospace;
+  --scalar-color-accent: var(--accent);
+  --scalar-color-1: var(--ink);
+  --scalar-color-2: var(--soft);
+  --scalar-color-3: var(--soft);
+  --scalar-border-color: var(--line);
+  --scalar-background-accent: var(--tint);
+  --scalar-link-color: var(--accent);
+  --scalar-link-color-hover: var(--accent);
+  --scalar-button-1: var(--accent);
+  --scalar-button-1-color: var(--on-accent);
+  --scalar-button-1-hover: var(--accent);
+}
+.light-mode { --scalar-background-1: #fff; --scalar-background-2: #f7f9f8; --scalar-background-3: #eef3f1; }
+.dark-mode { --scalar-background-1: #0e1514; --scalar-background-2: #15201e; --scalar-background-3: #1c2a28; }
+"""
 FOR_GOOD = "public, max-age=31536000, immutable"
 SQUEEZE_FROM = 1400
 """Bytes: less fits into one packet as it is."""
@@ -72,7 +92,7 @@ def pages(process: ApiProcess) -> Blueprint:
     def home() -> str:
         return render_template(
             "portal/home.html",
-            introductions={key: first_paragraph(one.description) for key, one in surfaces.items()},
+            introductions={key: beginning(one.description) for key, one in surfaces.items()},
             documents=documents,
             report=health.look(),
         )
@@ -229,6 +249,7 @@ def _viewer(surface: Surface) -> dict[str, Any]:
         "documentDownloadType": "none",
         "defaultOpenFirstTag": True,
         "theme": "none",
+        "customCss": VIEWER_COLOURS,
         "layout": "modern",
     }
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-__all__ = ["first_paragraph", "inline", "prose"]
+__all__ = ["beginning", "inline", "prose"]
 
 _markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
 
@@ -29,9 +30,11 @@ def inline(text: str) -> Markup:
     return Markup(_markdown.renderInline(" ".join(text.split())))  # noqa: S704 - raw HTML is switched off
 
 
-def first_paragraph(text: str) -> str:
-    """What a description begins with."""
-    for paragraph in text.strip().split("\n\n"):
-        if not paragraph.lstrip().startswith(("#", "|", "-", "```")):
-            return paragraph.strip()
-    return ""
+def beginning(text: str, most: int = 200) -> str:
+    """The first paragraph of a description, cut after a sentence when it is longer than `most` characters."""
+    found = next((p for p in text.strip().split("\n\n") if not p.lstrip().startswith(("#", "|", "-", "```"))), "")
+    line = " ".join(found.split())
+    if len(line) <= most:
+        return line
+    ends = [match.end() for match in re.finditer(r"[.!?](?=\s)", line)]
+    return line[: max((end for end in ends if end <= most), default=ends[0] if ends else len(line))]

@@ -13,6 +13,9 @@ from thalweg.edge.plan import DEFAULT_MAX_BYTES, DEFAULT_TIMEOUT
 
 __all__ = ["Credential", "Failure", "Limit", "Operation", "Surface", "Tag", "size", "span"]
 
+EXAMPLE_WIDTH = 88
+"""Characters: a longer example is shown on several lines."""
+
 
 @dataclass(frozen=True, slots=True)
 class Operation:
@@ -187,7 +190,8 @@ def _example(response: Mapping[str, Any]) -> str:
         several = media.get("examples") or {}
         found = media.get("example", next((one.get("value") for one in several.values()), None))
         if found is not None:
-            return json.dumps(found, indent=2, ensure_ascii=False)
+            line = json.dumps(found, ensure_ascii=False)
+            return line if len(line) <= EXAMPLE_WIDTH else json.dumps(found, indent=2, ensure_ascii=False)
     return ""
 
 
