@@ -3,9 +3,9 @@
     python benchmarks/edge.py [--quick] [--seconds 3] [--rounds 3]
 
 The same POST and the same GET in the middle of the table, requests and replies validated on every side (bare ASGI:
-neither); then a POST with one read and one write in Postgres behind it. Each server is one process of uvicorn on a core of its
-own, 32 connections from the other core, in rounds that take turns; figures are medians of the rounds. Prints tables and
-writes reports/edge.json. Ratios count; bare times are this machine's.
+neither); then a POST with one read and one write in Postgres behind it. Each server is one process of uvicorn on a core
+of its own, 32 connections from the other core, in rounds that take turns; figures are medians of the rounds. Prints
+tables and writes reports/edge.json. Ratios count; bare times are this machine's.
 """
 
 from __future__ import annotations

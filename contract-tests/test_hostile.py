@@ -488,6 +488,18 @@ def test_slow_headers_do_not_keep_others_waiting(running: Any, tenant: Any, reca
         one.socket.close()
 
 
+@pytest.mark.slow
+def test_a_head_that_never_ends_is_given_up(running: Any, recall: bytes) -> None:
+    """After 20 s, also when a letter comes now and then, and when nothing comes at all."""
+    silent, slow = Wire(running), Wire(running)
+    silent.end = slow.end = time.monotonic() + 30
+    for letter in b"GET " + recall[:9]:
+        slow.send(bytes([letter]))
+        time.sleep(1.0)
+    assert statuses(silent.read()) == [408]
+    assert statuses(slow.read()) == [408]
+
+
 # --- messages within messages ---------------------------------------------------------------------------
 
 SMUGGLED = [

@@ -148,6 +148,14 @@ def unchanged(running: Any, tenant: Any, call: Call) -> httpx.Response:
     return call({"If-None-Match": call(tenant=one).headers["etag"]}, tenant=one)
 
 
+def partial(running: Any, tenant: Any, call: Call) -> httpx.Response:
+    """A text that cannot be placed in vector space within a millisecond."""
+    tale = {"type": "text", "content": "A long tale of many words, never heard before. " * 400}
+    reply = call(body={**QUESTION, "input": tale, "role_config": {"timeouts": {"listener": 0.001}}})
+    assert "event: chain.partial" in reply.text
+    return reply
+
+
 EVERYWHERE: dict[str, dict[str, Provocation]] = {
     "200": {"as it should be": lambda r, t, call: call()},
     "400": {
@@ -166,9 +174,7 @@ EVERYWHERE: dict[str, dict[str, Provocation]] = {
 PROVOKED: dict[tuple[str, str], dict[str, Provocation]] = {
     ("invokeBrain", "200"): {
         "as it should be": lambda r, t, call: call(),
-        "a partial answer": lambda r, t, call: call(
-            body={**QUESTION, "role_config": {"roles": ["listener", "architect"], "timeouts": {"architect": 0.001}}}
-        ),
+        "a partial answer": partial,
     },
     ("invokeBrain", "400"): {
         **EVERYWHERE["400"],

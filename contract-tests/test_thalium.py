@@ -137,7 +137,7 @@ def test_a_role_that_runs_out_of_time_makes_a_partial_answer_told_before_the_ful
     reply = invoke(
         running,
         tenant,
-        input={"type": "text", "content": "A long tale of many words, never heard before."},
+        input={"type": "text", "content": "A long tale of many words, never heard before. " * 400},
         role_config={"timeouts": {"listener": 0.001}},
     )
     told = events(reply.text)

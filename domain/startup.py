@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import importlib
-import pkgutil
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import domain
@@ -54,9 +54,10 @@ def unlock(settings: PlatformSettings) -> None:
 
 def load_tables() -> None:
     """Import the tables of every context: a foreign key into another context resolves in any process."""
-    for module in pkgutil.walk_packages(domain.__path__, "domain."):
-        if module.name.startswith("domain.kernel.") or module.name.endswith(".models"):
-            importlib.import_module(module.name)
+    root = Path(domain.__path__[0])
+    # By file, not by walking packages: a walk imports every package it passes, migrations with all of Alembic too.
+    for path in sorted({*(root / "kernel").glob("[!_]*.py"), *root.rglob("models.py")}):
+        importlib.import_module(".".join(("domain", *path.relative_to(root).with_suffix("").parts)))
 
 
 def _inference(settings: PlatformSettings) -> dict[str, Any]:

@@ -34,6 +34,15 @@ def application(name: str, database_url: str | None, access_log: bool) -> Any:
     return app
 
 
+def _protocol(name: str) -> Any:
+    """uvicorn's on httptools; ours with its limits on the head of a request."""
+    if name != "thalweg":
+        return "httptools"
+    from thalweg.server import _Protocol
+
+    return _Protocol
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("name", choices=NAMES)
@@ -44,7 +53,7 @@ def main() -> None:
     config = uvicorn.Config(
         application(given.name, given.database, given.access_log),
         loop="uvloop",
-        http="httptools",
+        http=_protocol(given.name),
         ws="none",
         lifespan="on",
         log_config=None,

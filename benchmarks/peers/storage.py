@@ -23,7 +23,7 @@ POOL = {"pool_size": 16, "max_overflow": 0}
 TABLES = """
     CREATE TABLE bench_project (id uuid PRIMARY KEY, organisation_id uuid NOT NULL, name text NOT NULL);
     CREATE TABLE bench_item (
-        id uuid PRIMARY KEY, organisation_id uuid NOT NULL, project_id uuid NOT NULL REFERENCES bench_project,
+        id uuid PRIMARY KEY, organisation_id uuid NOT NULL, project_id uuid NOT NULL,
         name text NOT NULL, description text, kind text NOT NULL, priority int NOT NULL, amount_minor bigint NOT NULL,
         tags jsonb NOT NULL, contact jsonb NOT NULL, created_at timestamptz NOT NULL
     );
@@ -82,7 +82,7 @@ class AsyncStore:
     def __init__(self, url: str) -> None:
         from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 
-        engine = create_async_engine(url.replace("postgresql://", "postgresql+psycopg://"), **POOL)
+        engine = create_async_engine(url.replace("postgresql://", "postgresql+asyncpg://"), **POOL)
         self._sessions = async_sessionmaker(engine, expire_on_commit=False)
 
     async def keep(self, body: Any) -> dict[str, Any]:

@@ -471,10 +471,11 @@ def _raw_path(scope: Mapping[str, Any]) -> str:
 def _body(plan: Plan, payload: Payload | None) -> Any:
     if payload is None or payload.absent:
         return None
-    if plan.model is None or payload.uploads:
+    model = plan.model()
+    if model is None or payload.uploads:
         return payload.value
     try:
-        return plan.model.model_validate(payload.value)
+        return model.model_validate(payload.value)
     except ValidationError as error:
         # The schema admits a few values that Python cannot hold: a leap second, the year 0000.
         raise Problem(

@@ -287,9 +287,9 @@ class _Tally:
 
     def publish(self) -> None:
         statuses, buckets, seconds = self._published
-        fresh = self._statuses.copy(), self._buckets.copy(), self._seconds
-        if fresh[0] == statuses:
+        if self._statuses == statuses:
             return
+        fresh = self._statuses.copy(), self._buckets.copy(), self._seconds
         self._published = fresh
         for status, count in fresh[0].items():
             more = count - statuses.get(status, 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import Any
 
 from connexion.operations import AbstractOperation
@@ -56,7 +57,8 @@ class Plan:
     pagination: str | None
     parameters: Parameters
     body: BodyReader | None
-    model: type[BaseModel] | None
+    model: Callable[[], type[BaseModel] | None]
+    """The generated model of the body; asked for with the first body, because models are slow to import."""
     handler: Callable[..., Any]
     passed: tuple[str, ...]
     """The declared parameters that the handler takes."""
@@ -105,7 +107,7 @@ def compile_plan(surface: Surface, operation: AbstractOperation, spool_dir: str)
         pagination=declared.get("x-pagination"),
         parameters=Parameters.compile(operation.parameters, surface.compiler),
         body=body,
-        model=surface.models(operation_id) if body is not None else None,
+        model=cache(partial(surface.models if body is not None else _no_model, operation_id)),
         handler=handler,
         passed=tuple(name for name in names if name in signature),
         takes_body="body" in signature,
@@ -114,6 +116,10 @@ def compile_plan(surface: Surface, operation: AbstractOperation, spool_dir: str)
         headers=_lifecycle(declared),
         events=_events(stream, surface.compiler) if stream else None,
     )
+
+
+def _no_model(operation_id: str) -> None:
+    return None
 
 
 def _lifecycle(declared: Mapping[str, Any]) -> RawHeaders:

@@ -1,8 +1,8 @@
-"""Threads for what blocks, with a cheap hand-over: half the cost of asyncio's and anyio's pools, measured on a request.
+"""Threads for what blocks, with a cheap hand-over: half of what asyncio's and anyio's pools cost a request.
 
-Calls come from one loop at a time, which also does the counting, so nothing is locked. Results are laid down and fetched
-together: the loop is told once for all that it has not fetched yet. Waking fewer threads than there are calls was tried
-and gained nothing: the first thread awake takes what has gathered anyway.
+Calls come from one loop at a time, which also does the counting, so nothing is locked. Results are laid down and
+fetched together: the loop is told once for all that it has not fetched yet. Waking fewer threads than there are calls
+was tried and gained nothing: the first thread awake takes what has gathered anyway.
 """
 
 from __future__ import annotations
