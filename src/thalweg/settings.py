@@ -124,8 +124,8 @@ class Settings:
     )
     limits: Mapping[str, Mapping[str, str]] = setting(
         "serving",
-        "Rate limits that differ from openapi/<surface>/limits.toml, by name: `thalium.invoke=120/minute`, several with "
-        'commas. In the file a table: `[limits]` with `"thalium.invoke" = "120/minute"`, or '
+        "Rate limits that differ from openapi/<surface>/limits.toml, by name: `thalium.invoke=120/minute`, several "
+        'with commas. In the file a table: `[limits]` with `"thalium.invoke" = "120/minute"`, or '
         '`{ rate = "120/minute", per = "user" }`.',
         Limits(),
         MappingProxyType({}),
