@@ -43,6 +43,11 @@ def prepare(settings: PlatformSettings) -> None:
     """Raises `ValueError` that names the setting that the domain cannot use."""
     load_tables()
     unlock(settings)
+    bind_models(settings)
+
+
+def bind_models(settings: PlatformSettings) -> None:
+    """Bind the model drivers that the settings name. Raises `ValueError` that names the setting that is wrong."""
     inference.configure(_inference(settings))
 
 

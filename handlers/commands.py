@@ -218,7 +218,7 @@ def _models(settings: Settings) -> Check:
     from thalweg.doctor import Check
 
     try:
-        startup.prepare(settings)
+        startup.bind_models(settings)
         drivers = inference.drivers()
         drivers.warm()
     except ValueError as error:

@@ -179,7 +179,7 @@ class Application:
         )
         bundle = contract.document(stored=database_url is not None)
         surface = Surface("bench", "", Envelope, Compiler(bundle), self._model)
-        _, self.edge = assemble(self.services, [Document(bundle, surface, ByVerb())])
+        self.edge, _ = assemble(self.services, [Document(bundle, surface, ByVerb())])
 
     @staticmethod
     def _model(operation_id: str) -> type[BaseModel] | None:

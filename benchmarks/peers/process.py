@@ -99,9 +99,16 @@ def running(
 
 
 def first_in_line() -> bool:
-    """Ask for a higher priority, which everything started from here inherits. Whether it was granted."""
+    """Ask for a higher priority, which everything started from here inherits. Whether it was granted.
+
+    Without it a busy neighbour takes half of a core from a server of one thread and less from one of several, and the
+    figures compare neighbours. Where Linux groups processes by session, the session's own niceness counts.
+    """
     try:
         os.nice(-10)
+        group = Path("/proc/self/autogroup")
+        if group.exists():
+            group.write_text("-10")
     except OSError:
         return False
     return True

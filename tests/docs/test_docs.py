@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -17,6 +19,8 @@ from pathlib import Path
 
 import httpx
 import pytest
+
+from thalweg.contract import project
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -72,18 +76,15 @@ def test_the_picture_of_the_house_is_an_image_that_describes_itself():
 
 
 def test_every_status_and_limit_on_thalium_s_page_is_what_the_contract_and_the_settings_say():
-    import json
-    import tomllib
-
     page = (ROOT / "docs" / "thalium.md").read_text()
     operations = json.loads((ROOT / "generated/thalium/operations.json").read_text())["operations"]
     declared = {status for one in operations for status in one["statuses"] if status >= "400"} - {"406"}
     assert set(re.findall(r"^\| (\d{3}) \|", page, re.MULTILINE)) == declared
-    limits = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["thalweg"]["limits"]
+    limits = project.find(ROOT).limits
     assert f"{limits['thalium.invoke']['rate'].split('/')[0]} a minute for each key" in page
     assert f"{limits['thalium.read']['rate'].split('/')[0]} a minute for each key" in page
     events = {name for one in operations for name in (one.get("events") or ())}
-    assert set(re.findall(r"^\| `([a-z]+\.[a-z]+)` \|", page, re.MULTILINE)) == events
+    assert set(re.findall(r"^\| `((?:fast|chain|full)\.[a-z]+)` \|", page, re.MULTILINE)) == events
 
 
 # --- the commands -----------------------------------------------------------------------------------------
@@ -143,14 +144,10 @@ def script(up: Up, text: str) -> subprocess.CompletedProcess[str]:
     """Runs it as a reader would, with our Python behind ./thalweg and the port of this run."""
     bash = shutil.which("bash")
     assert bash is not None
-    folder = up.folder / "reader"
-    folder.mkdir(exist_ok=True)
-    launcher = folder / "thalweg"
-    launcher.write_text(f'#!/bin/sh\nexec "{sys.executable}" -P -m thalweg "$@"\n')
-    launcher.chmod(0o755)
+    pasted = text.replace(SHOWN, up.url).replace("./thalweg ", f"{shlex.quote(sys.executable)} -P -m thalweg ")
     return subprocess.run(
-        [bash, "-euo", "pipefail", "-c", text.replace(SHOWN, up.url)],
-        cwd=folder,
+        [bash, "-euo", "pipefail", "-c", pasted],
+        cwd=ROOT,
         env=up.environment,
         capture_output=True,
         text=True,

@@ -439,7 +439,11 @@ def test_ours_and_openapi_core_agree_on_a_real_contract(path: Path) -> None:
         ours = compiler.compile(schema, direction)  # type: ignore[arg-type]
         for example in examples:
             for value in [example, *mutations(example)][:400]:
-                assert ours.is_valid(value) == theirs.is_valid(value), f"{direction} {schema}\n{value!r}"
+                try:
+                    verdict = theirs.is_valid(value)
+                except TypeError:  # openapi-core looks a discriminator's value up without asking whether it is text
+                    verdict = False
+                assert ours.is_valid(value) == verdict, f"{direction} {schema}\n{value!r}"
                 pairs += 1
     assert pairs > 100
 

@@ -24,6 +24,7 @@ import pytest
 from sqlalchemy import text
 
 from domain import migrations
+from domain.kernel import crypto
 from domain.kernel.context import SystemActor
 from domain.kernel.db import Database
 from domain.kernel.errors import Unavailable
@@ -56,6 +57,7 @@ class House:
             **{name: value for name, value in os.environ.items() if not name.startswith("THALWEG_")},
             "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")]),
             "THALWEG_DATABASE_URL": self.database_url,
+            "THALWEG_SECRET_KEYS": f"test:{crypto.KeyRing.new_key()}",
             "THALWEG_REDIS_URL": self.valkey.start(),
         }
         self.children = {name: self._spawn(name) for name in ("worker 1", "worker 2", "scheduler 1", "scheduler 2")}

@@ -213,7 +213,8 @@ def test_without_ensurepip_a_pip_that_is_there_does_the_work(checkout):
         "import importlib.util\nfound = importlib.util.find_spec\n"
         "importlib.util.find_spec = lambda name, *rest: None if name == 'ensurepip' else found(name, *rest)\n"
     )
-    done = checkout.start(uv=False, environ={"PYTHONPATH": str(checkout.root / "hide")})
+    outside = str(Path(sys.executable).resolve())  # an environment made by uv has no pip of its own
+    done = checkout.start(uv=False, python=outside, environ={"PYTHONPATH": str(checkout.root / "hide")})
     assert said(done)["version"] == "1.0"
 
 

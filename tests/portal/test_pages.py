@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import socket
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -287,3 +288,35 @@ def test_a_beginning_ends_with_a_sentence():
     assert beginning("# Title\n\nThe text.") == "The text."
     assert beginning("One.") == "One."
     assert beginning("") == ""
+
+
+# --- hostile paths ----------------------------------------------------------------------------------------
+
+HOSTILE = [
+    b"//",
+    b"/%ff%fe",
+    b"/%00",
+    b"/docs/%ed%a0%80",
+    b"/contracts/" + b"a" * 8000,
+    b"/surfaces/thalium/",
+    b"/v1/brain//invoke",
+    b"/v1/brain/a%2Fb/status",
+    b"/v1/brain/01931c3e-7a10-7c2e-9b1f-5a9d3e0c4b21/status/",
+    b"/assets/%2e%2e/gate.py",
+]
+
+
+@pytest.mark.parametrize("path", HOSTILE)
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_strange_path_is_never_an_error_of_ours(portal, serve, request, path, alone):
+    if alone:
+        if not hasattr(request.module, "alone"):
+            request.module.alone = serve(surfaces="thalium")
+        url = request.module.alone
+    else:
+        url = portal.url
+    with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), 10) as connection:
+        connection.sendall(b"GET " + path + b" HTTP/1.1\r\nHost: x\r\nAccept: text/html\r\nConnection: close\r\n\r\n")
+        status = int(connection.makefile("rb").readline().split()[1])
+    assert status < 500
+    assert status != 200 or path == b"//"

@@ -16,6 +16,7 @@ from uuid import UUID
 import pytest
 from redis import Redis
 
+from domain.kernel import crypto
 from domain.kernel.outbox import Job
 from thalweg import heartbeats
 from workers.main import run_worker
@@ -34,6 +35,7 @@ def environment(database_url: str, valkey_url: str) -> dict[str, str]:
         **{name: value for name, value in os.environ.items() if not name.startswith("THALWEG_")},
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")]),
         "THALWEG_DATABASE_URL": database_url,
+        "THALWEG_SECRET_KEYS": f"test:{crypto.KeyRing.new_key()}",
         "THALWEG_REDIS_URL": valkey_url,
     }
 

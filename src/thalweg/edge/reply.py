@@ -67,6 +67,7 @@ class ReplyPlan:
         self.success = successes[0] if successes else 200
         first = self._declared.get(str(self.success))
         self._json = self._json_type(first)
+        self._content_type = (b"content-type", (self._json or "application/json").encode())
         self._validator = first.validators.get(self._json) if first and self._json else None
         self.etag = self._method == "GET" and first is not None and "etag" in first.headers and "304" in self._declared
         self.statuses = frozenset(self._declared)
@@ -127,11 +128,12 @@ class ReplyPlan:
 
     def _json_outcome(self, body: Any, status: int, extra: Any, report: Callable[[ResponseMismatch], None]) -> Outcome:
         if status == self.success:
-            validator, media_type = self._validator, self._json
+            validator, media_type, content_type = self._validator, self._json, self._content_type
         else:
             declared = self._declared.get(str(status))
             media_type = self._json_type(declared)
             validator = declared.validators.get(media_type) if declared and media_type else None
+            content_type = (b"content-type", (media_type or "application/json").encode())
         if media_type is None:
             report(ResponseMismatch(self.operation_id, status, "undeclared status, or no JSON declared for it"))
         try:
@@ -140,8 +142,7 @@ class ReplyPlan:
             data = orjson.dumps(body)
         except (TypeError, ValueError) as error:
             raise ResponseMismatch(self.operation_id, status, f"not JSON: {error}") from error
-        content_type = (media_type or "application/json").encode()
-        return Outcome(status, [(b"content-type", content_type), *extra], data)
+        return Outcome(status, [content_type, *extra], data)
 
 
 def _declare(response: Mapping[str, Any], compiler: Compiler) -> _Declared:

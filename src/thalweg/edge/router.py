@@ -51,9 +51,31 @@ class Router(Generic[P]):
             plan = methods.get(method)
             if plan is not None:
                 return plan, {}
+        segments = path.split("/")
+        found = self._straight(segments, method)
+        if found is not None:
+            return found
         allowed: set[str] = set(methods or ())
-        found = self._walk(self._root, path.split("/"), 1, [], method, allowed)
+        found = self._walk(self._root, segments, 1, [], method, allowed)
         return frozenset(allowed) if found is None else found
+
+    def _straight(self, segments: list[str], method: str) -> tuple[P, dict[str, str]] | None:
+        """The quick way down, for as long as there is no choice to come back to; None leaves it to `_walk`."""
+        node = self._root
+        values: list[str] = []
+        for segment in segments[1:]:
+            literal = node.literals.get(segment)
+            if literal is not None:
+                if node.parameter is not None or node.patterns:
+                    return None
+                node = literal
+            elif node.parameter is None or node.patterns or not segment or "%" in segment:
+                return None
+            else:
+                values.append(segment)
+                node = node.parameter
+        hit = node.leaf.get(method)
+        return None if hit is None else (hit[0], dict(zip(hit[1], values, strict=True)))
 
     def _walk(
         self, node: _Node[P], segments: list[str], at: int, values: list[str], method: str, allowed: set[str]

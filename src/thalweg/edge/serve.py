@@ -115,7 +115,7 @@ class ApiProcess:
         )
         self.bundles: dict[str, dict[str, Any]] = {}
         self.edge: Edge
-        self._asgi = self._assemble()
+        self._assemble()
         assert settings.database_url is not None
         self.health = Health(
             database_url=settings.database_url.reveal(),
@@ -126,7 +126,7 @@ class ApiProcess:
         )
         self.flask.register_blueprint(pages(self))
 
-    def _assemble(self) -> ConnexionMiddleware:
+    def _assemble(self) -> None:
         chosen = self.project.chosen(list(self.settings.surfaces) or None)
         alone = len(chosen) == 1 and bool(self.settings.surfaces)
         documents: list[Document] = []
@@ -143,14 +143,13 @@ class ApiProcess:
                 models=_models(self.project, key),
             )
             documents.append(Document(bundle, surface, HandlerResolver(self.project.handlers, key)))
-        self.edge, application = assemble(self.services, documents)
-        return application
+        self.edge, _ = assemble(self.services, documents)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         elif scope["type"] == "http":
-            await self._asgi(scope, receive, send)
+            await self.edge(scope, receive, send)  # all that Connexion has put in front of Flask is the edge
 
     def closing(self) -> None:
         """The server has been told to stop: streams end now, so that it need not wait for them."""
