@@ -1,6 +1,6 @@
 """The edge beside FastAPI (`def` and `async`), Litestar and bare ASGI, in an application of 404 operations.
 
-    python benchmarks/edge.py [--quick] [--seconds 3] [--rounds 3]
+    python benchmarks/edge.py [--quick] [--seconds 2] [--rounds 5]
 
 The same POST and the same GET in the middle of the table, requests and replies validated on every side (bare ASGI:
 neither); then a POST with one read and one write in Postgres behind it. Each server is one process of uvicorn on a core
@@ -54,8 +54,8 @@ Figures = dict[str, float]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=3.0, help="of load in each round")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=2.0, help="of load in each round")
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="one second, two rounds: under a minute")
     given = parser.parse_args()
     if given.quick:
