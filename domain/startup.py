@@ -1,4 +1,5 @@
-"""What every process does before it calls a verb: know all tables, and bind the model drivers."""
+"""What every process does before it calls a verb: know all tables, and bind the drivers that the settings
+name."""
 
 from __future__ import annotations
 
@@ -8,7 +9,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import domain
-from domain import inference
+from domain import inference, notifications, storage
+from domain.identity import captcha, clients, connector, federation, links, tokens
 from domain.kernel import crypto
 
 
@@ -19,6 +21,8 @@ class Secret(Protocol):
 class PlatformSettings(Protocol):
     """What the domain reads of the platform's settings (docs/configuration.md)."""
 
+    @property
+    def data_dir(self) -> Path: ...
     @property
     def secret_keys(self) -> Sequence[Secret]: ...
     @property
@@ -37,6 +41,60 @@ class PlatformSettings(Protocol):
     def anthropic_api_key(self) -> Secret | None: ...
     @property
     def anthropic_base_url(self) -> str | None: ...
+    @property
+    def blob_url(self) -> str | None: ...
+    @property
+    def base_url(self) -> str: ...
+    @property
+    def storage_quota_bytes(self) -> int: ...
+    @property
+    def storage_file_bytes(self) -> int: ...
+    @property
+    def mail_url(self) -> Secret | None: ...
+    @property
+    def mail_from(self) -> str: ...
+    @property
+    def beeflow_url(self) -> str | None: ...
+    @property
+    def outgoing_allow(self) -> Sequence[str]: ...
+    @property
+    def oauth_google(self) -> Secret | None: ...
+    @property
+    def oauth_google_url(self) -> str | None: ...
+    @property
+    def oauth_microsoft(self) -> Secret | None: ...
+    @property
+    def oauth_microsoft_tenants(self) -> Sequence[str]: ...
+    @property
+    def oauth_microsoft_url(self) -> str | None: ...
+    @property
+    def oauth_github(self) -> Secret | None: ...
+    @property
+    def oauth_github_url(self) -> str | None: ...
+    @property
+    def oauth_nextcloud(self) -> Sequence[Secret]: ...
+    @property
+    def oauth_nextcloud_trust_email(self) -> bool: ...
+    @property
+    def saml_providers(self) -> Sequence[str]: ...
+    @property
+    def saml_unsolicited(self) -> Sequence[str]: ...
+    @property
+    def connector_enrolment_key(self) -> Secret | None: ...
+    @property
+    def privacy_notice(self) -> str | None: ...
+    @property
+    def environment(self) -> str: ...
+    @property
+    def geoip_database(self) -> Path | None: ...
+    @property
+    def captcha(self) -> str: ...
+    @property
+    def captcha_secret(self) -> Secret | None: ...
+    @property
+    def captcha_site_key(self) -> str | None: ...
+    @property
+    def captcha_difficulty(self) -> int: ...
 
 
 def prepare(settings: PlatformSettings) -> None:
@@ -44,11 +102,41 @@ def prepare(settings: PlatformSettings) -> None:
     load_tables()
     unlock(settings)
     bind_models(settings)
+    bind_mail(settings)
+    bind_captcha(settings)
+    bind_identity(settings)
+    storage.bind(settings)
+    federation.registry.bind(settings)
+    connector.bind(settings)
 
 
 def bind_models(settings: PlatformSettings) -> None:
     """Bind the model drivers that the settings name. Raises `ValueError` that names the setting that is wrong."""
     inference.configure(_inference(settings))
+
+
+def bind_mail(settings: PlatformSettings) -> None:
+    """Bind what carries mails away. Raises `ValueError` that names the setting that is wrong."""
+    url = None if settings.mail_url is None else settings.mail_url.reveal()
+    notifications.configure(mail_url=url, mail_from=settings.mail_from, folder=settings.data_dir / "mail")
+
+
+def bind_captcha(settings: PlatformSettings) -> None:
+    """Bind what strangers have to solve. Raises `ValueError` that names the setting that is wrong."""
+    captcha.configure(
+        settings.captcha,
+        secret=None if settings.captcha_secret is None else settings.captcha_secret.reveal(),
+        site_key=settings.captcha_site_key,
+        difficulty=settings.captcha_difficulty,
+        production=settings.environment == "production",
+    )
+
+
+def bind_identity(settings: PlatformSettings) -> None:
+    """Bind where tokens and links come from. Raises `ValueError` that names the setting that is wrong."""
+    tokens.configure(settings.base_url)
+    links.configure(settings.base_url)
+    clients.configure(settings.geoip_database)
 
 
 def unlock(settings: PlatformSettings) -> None:

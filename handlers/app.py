@@ -2,44 +2,35 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from redis import Redis
-
-from domain import brains, identity, startup
+from domain import billing, brains, identity, startup, storage
 from domain.kernel import idempotency
-from domain.kernel.context import Actor, AnonymousActor
 from domain.kernel.db import Database
-from domain.kernel.errors import DomainError, Forbidden, Unauthenticated
+from domain.kernel.errors import DomainError, Forbidden, PaymentRequired
 from domain.kernel.pages import CursorPage, OffsetPage
+from handlers import callers, console
+from handlers.files import Files
 from handlers.thalium import wire as thalium
 from thalweg.edge.application import Caller, Credential, Facts, StoredReply, Stream
+from thalweg.edge.guard import Cors
 from thalweg.heartbeats import Pulse
 
 if TYPE_CHECKING:
+    from flask import Blueprint
+    from redis import Redis
+
     from thalweg.config import Settings
-
-REMEMBER_SECONDS = 30.0
-"""How long an API process may believe a verified credential. A revocation is heard of at once all the same."""
+    from thalweg.edge.pool import Pool
 
 
-@dataclass(frozen=True, slots=True)
-class Signed:
-    """A caller with an account: what the edge needs of it, and the actor that verbs see."""
-
-    key: str
-    user_key: str
-    actor: Actor
-    organisation_id: UUID | None
-    permissions: frozenset[str]
-    rate_override: str | None = None
+_FORBIDDING = frozenset({"beeflow", "thalian"})
+"""Surfaces that answer 403, not 402, for a feature that the plan lacks."""
 
 
 class Platform:
@@ -59,18 +50,13 @@ class Platform:
         )
         self.idempotency = idempotency.Idempotency(StoredReply)
         assert settings.redis_url is not None
-        brains.bind_pulse(
-            Pulse(Redis.from_url(settings.redis_url.reveal(), socket_timeout=1, socket_connect_timeout=1))
-        )
+        brains.bind_pulse(Pulse(partial(_valkey, settings.redis_url.reveal())))
         self._stopping = threading.Event()
 
     def start(self, forget: Callable[[str | None], None]) -> None:
-        def heard(key_id: UUID | None) -> None:
-            forget(None if key_id is None else f"key:{key_id}")
-
         threading.Thread(
             target=identity.revocations.listen,
-            args=(self.database, heard),
+            args=(self.database, forget),
             kwargs={"stop": self._stopping},
             name="revocations",
             daemon=True,
@@ -80,25 +66,45 @@ class Platform:
         self._stopping.set()
         self.database.dispose()
 
+    def mounts(self, pool: Pool) -> dict[str, Files]:
+        """Paths beside the contracts that take or answer more than is held in memory."""
+        return {storage.PATH: Files(self.database, pool, Cors(frozenset(self.settings.cors_origins)))}
+
+    def blueprints(self) -> tuple[Blueprint, ...]:
+        """Pages beside the contracts."""
+        return (console.captcha.blueprint,)
+
+    def gauges(self) -> Mapping[str, tuple[str, Callable[[], float]]]:
+        """What of the platform's own `/metrics` shows."""
+        return {
+            "thalweg_database_connections_in_use": ("Database connections lent out", lambda: self.database.in_use),
+            "thalweg_database_connections_most": ("Database connections there may be", lambda: self.database.most),
+        }
+
     # --- callers ----------------------------------------------------------------------------------
 
     def anonymous(self, facts: Facts) -> Caller:
-        address = facts.address or "unknown"
-        return Signed(f"address:{address}", f"address:{address}", AnonymousActor(facts.address), None, frozenset())
+        return callers.anonymous(facts)
 
     def authenticate(self, credential: Credential, facts: Facts) -> tuple[Caller, float]:
-        verify = _VERIFIERS.get((facts.surface, credential.scheme))
-        if verify is None:
-            raise Unauthenticated("This kind of credential is not taken here.")
-        return verify(self.database, credential)
+        return callers.authenticate(self.database, credential, facts)
+
+    def admit(self, caller: Caller, facts: Facts) -> Caller:
+        return callers.admit(caller, facts)
 
     def entitled(self, caller: Caller, plan: str, facts: Facts) -> None:
-        raise Forbidden("This operation needs a plan that is not on offer yet.")
+        with self.transaction(caller, facts) as ctx:
+            try:
+                billing.entitled(ctx, plan, product=facts.surface)
+            except PaymentRequired as lacking:
+                if facts.surface in _FORBIDDING:
+                    raise Forbidden(lacking.message, reason="license_feature_required", feature=plan) from None
+                raise
 
     # --- transactions -------------------------------------------------------------------------------
 
     def transaction(self, caller: Caller, facts: Facts) -> AbstractContextManager[Any]:
-        assert isinstance(caller, Signed)
+        assert isinstance(caller, callers.Signed)
         return self.database.context(
             caller.actor,
             caller.organisation_id,
@@ -107,6 +113,8 @@ class Platform:
             address=facts.address,
             user_agent=facts.user_agent,
             surface=facts.surface,
+            base_path=facts.base_path,
+            presented=caller.presented,
         )
 
     def page(self, style: str, limit: int, offset: int, cursor: str | None) -> CursorPage | OffsetPage:
@@ -116,32 +124,10 @@ class Platform:
         return _STREAMS[stream["kind"]](stream)
 
 
-def _api_key(kind: str) -> Callable[[Database, Credential], tuple[Caller, float]]:
-    def verify(database: Database, credential: Credential) -> tuple[Caller, float]:
-        known = identity.verify_api_key(database, credential.value, kind)
-        key = f"key:{known.key_id}"
-        caller = Signed(
-            key,
-            key,
-            known.actor,
-            known.organisation_id,
-            known.permissions,
-            rate_override=_rate(known.requests_per_minute),
-        )
-        left = math.inf if known.expires_at is None else (known.expires_at - datetime.now(UTC)).total_seconds()
-        return caller, min(REMEMBER_SECONDS, left)
+def _valkey(url: str) -> Redis:
+    from redis import Redis  # late: few requests ask, and the library weighs 15 MiB
 
-    return verify
-
-
-def _rate(per_minute: int | None) -> str | None:
-    return None if per_minute is None else f"{per_minute}/minute"
-
-
-_VERIFIERS: dict[tuple[str, str], Callable[[Database, Credential], tuple[Caller, float]]] = {
-    ("thalium", "apiKey"): _api_key("thalium"),
-}
-"""(surface, security scheme) to what verifies it."""
+    return Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1)
 
 
 _STREAMS: dict[str, Callable[[Mapping[str, Any]], Stream]] = {

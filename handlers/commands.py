@@ -198,6 +198,7 @@ def checks(settings: Settings) -> Iterator[Check]:
     if settings.database_url is not None:
         yield _schema(settings.database_url.reveal())
     yield _models(settings)
+    yield _speech(settings)
 
 
 def _schema(url: str) -> Check:
@@ -227,6 +228,25 @@ def _models(settings: Settings) -> Check:
         return Check("models", "fail", f"cannot be loaded: {error}", "Reinstall: remove .venv and run ./thalweg again.")
     names = ", ".join(sorted(drivers.languages))
     return Check("models", "ok", f"embeddings and the model {drivers.default!r} load; installed: {names}")
+
+
+def _speech(settings: Settings) -> Check:
+    """Never loads the model: whether it is there is enough, and it is not needed by all."""
+    from domain import inference
+    from domain.kernel.errors import Unprocessable
+    from thalweg.doctor import Check
+
+    if settings.speech == "off":
+        return Check("speech", "ok", "off: recordings are refused")
+    try:
+        inference.drivers().transcriber.available()
+    except Unprocessable as missing:
+        if settings.speech == "auto":
+            return Check(
+                "speech", "ok", "not installed: recordings are refused", "To hear them: ./thalweg --extra speech"
+            )
+        return Check("speech", "fail", "set, and not installed", missing.message)
+    return Check("speech", "ok", f"{settings.speech}: recordings are heard")
 
 
 # --- what these lean on -----------------------------------------------------------------------------------------------

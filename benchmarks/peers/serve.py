@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import socket
 import sys
 from pathlib import Path
@@ -49,9 +50,14 @@ def main() -> None:
     parser.add_argument("--fd", type=int, required=True)
     parser.add_argument("--database")
     parser.add_argument("--access-log", action="store_true")
+    parser.add_argument("--freeze", action="store_true", help="for peers, what an API process of ours does anyway")
     given = parser.parse_args()
+    served = application(given.name, given.database, given.access_log)
+    if given.freeze:
+        gc.collect()
+        gc.freeze()
     config = uvicorn.Config(
-        application(given.name, given.database, given.access_log),
+        served,
         loop="uvloop",
         http=_protocol(given.name),
         ws="none",

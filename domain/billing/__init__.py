@@ -14,6 +14,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from domain import audit
+from domain.billing import catalogue as catalogue  # fills the catalogue
 from domain.billing import plans
 from domain.billing.models import Subscription, UsageCounter
 from domain.billing.plans import Plan, UnknownPlan
@@ -21,7 +22,7 @@ from domain.billing.rules import month_of, next_month, product_of
 from domain.kernel.context import Ctx
 from domain.kernel.errors import Invalid, PaymentRequired
 
-__all__ = ["Plan", "UnknownPlan", "Usage", "consume", "entitled", "plan_of", "refund", "subscribe", "usage"]
+__all__ = ["Plan", "UnknownPlan", "Usage", "consume", "entitled", "plan_of", "refund", "room_for", "subscribe", "usage"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +141,23 @@ def entitled(ctx: Ctx, needed: str, product: str = "thalium") -> None:
     if needed in plan.features or (offered is not None and plan.rank >= offered.rank):
         return
     raise PaymentRequired(f"This needs {needed}; the organisation has plan {plan.name}.", plan=plan.name, needed=needed)
+
+
+def room_for(ctx: Ctx, metric: str, standing: int, more: int = 1) -> None:
+    """Raise `PaymentRequired` (facts `plan`, `metric`, `limit`, `used`) unless `more` fit beside the `standing`.
+
+    For amounts that stand (members, agents, bytes), not for what is counted by month.
+    """
+    plan = plan_of(ctx, product_of(metric))
+    limit = plan.limits.get(metric)
+    if limit is not None and standing + more > limit:
+        raise PaymentRequired(
+            f"Plan {plan.name} has room for {limit} ({metric.partition('.')[2].replace('_', ' ')}).",
+            plan=plan.name,
+            metric=metric,
+            limit=limit,
+            used=standing,
+        )
 
 
 def _subscribed(ctx: Ctx, product: str) -> tuple[Plan, bool]:

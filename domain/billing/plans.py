@@ -1,7 +1,4 @@
-"""Plans as data. A product (one surface, or several that are sold together) has its own plans.
-
-Thalium's are its published price list: brain invocations a month, prices in pence.
-"""
+"""What a plan is, and the catalogue that `domain.billing.catalogue` fills."""
 
 from __future__ import annotations
 
@@ -24,6 +21,8 @@ class Plan:
     """Minor units a month; None when it is agreed with sales."""
     currency: str = "GBP"
     features: frozenset[str] = field(default_factory=frozenset)
+    limits: Mapping[str, int | None] = field(default_factory=dict)
+    """Standing amounts: metric -> how many there may be at once, None for any number. Absent is any number too."""
 
 
 class UnknownPlan(LookupError):
@@ -55,20 +54,11 @@ def catalogue(product: str) -> Mapping[str, Plan]:
         raise UnknownPlan(product) from None
 
 
+def products() -> tuple[str, ...]:
+    """All products that have plans, in the order they were offered."""
+    return tuple(_plans)
+
+
 def default(product: str) -> Plan:
     """The plan of an organisation that has chosen none. Raises `UnknownPlan`."""
     return next(iter(catalogue(product).values()))
-
-
-offer(
-    Plan("thalium", name, rank, {"thalium.invocations": quota}, price)
-    for rank, (name, quota, price) in enumerate(
-        [
-            ("spark", 500, 0),
-            ("neuron", 3_500, 2_900),
-            ("lobe", 30_000, 19_900),
-            ("studio", 100_000, 59_900),
-            ("enterprise", UNLIMITED, None),
-        ]
-    )
-)

@@ -1,11 +1,31 @@
-"""Identity: organisations and their API keys. (Users, sessions and roles come with the surfaces that have them.)
+"""Identity: organisations, accounts and what ties them together, and every proof of who somebody is.
 
-Every change leaves an audit entry; a revocation reaches every process with its commit.
+Verbs stand in modules by noun: `accounts`, `signin`, `sessions`, `memberships`, `keys`, ... Every change leaves an
+audit entry; a revocation reaches every process with its commit.
 """
 
 from __future__ import annotations
 
-from domain.identity import revocations
+from domain.identity import (
+    accounts,
+    captcha,
+    clients,
+    invites,
+    links,
+    memberships,
+    nonces,
+    onetime,
+    organisations,
+    passwords,
+    policies,
+    revocations,
+    roles,
+    rules,
+    service_accounts,
+    sessions,
+    signin,
+    tokens,
+)
 from domain.identity.keys import (
     VerifiedKey,
     get_api_key,
@@ -14,7 +34,7 @@ from domain.identity.keys import (
     revoke_api_key,
     verify_api_key,
 )
-from domain.identity.models import ApiKey, Organisation
+from domain.identity.models import Account, ApiKey, Membership, Organisation, UserSession
 from domain.identity.organisations import (
     close_organisation,
     create_organisation,
@@ -23,17 +43,37 @@ from domain.identity.organisations import (
 )
 
 __all__ = [
+    "Account",
     "ApiKey",
+    "Membership",
     "Organisation",
+    "UserSession",
     "VerifiedKey",
+    "accounts",
+    "captcha",
+    "clients",
     "close_organisation",
     "create_organisation",
     "find_organisation",
     "get_api_key",
     "get_organisation",
+    "invites",
     "issue_api_key",
+    "links",
     "list_api_keys",
+    "memberships",
+    "nonces",
+    "onetime",
+    "organisations",
+    "passwords",
+    "policies",
     "revocations",
     "revoke_api_key",
+    "roles",
+    "rules",
+    "service_accounts",
+    "sessions",
+    "signin",
+    "tokens",
     "verify_api_key",
 ]

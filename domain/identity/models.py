@@ -51,6 +51,8 @@ class ApiKey(Identified, Timestamped, OrganisationOwned, Base):
     kind: Mapped[str] = mapped_column(Text)
     name: Mapped[str] = mapped_column(Text)
     prefix: Mapped[str] = mapped_column(Text)
+    suffix: Mapped[str | None] = mapped_column(Text)
+    """The last characters, for surfaces that show how a key ends."""
     digest: Mapped[bytes] = mapped_column(LargeBinary, unique=True)
     scopes: Mapped[list[str]] = mapped_column(ARRAY(Text))
     created_by: Mapped[str | None] = mapped_column(Text)
@@ -91,11 +93,6 @@ class Account(Identified, Timestamped, Base):
     job_title: Mapped[str | None] = mapped_column(Text)
     avatar_url: Mapped[str | None] = mapped_column(Text)
     preferences: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default=text("'{}'::jsonb"))
-    failures: Mapped[int] = mapped_column(default=0, server_default=text("0"))
-    failing_since: Mapped[datetime | None]
-    locked_until: Mapped[datetime | None]
-    locks: Mapped[int] = mapped_column(default=0, server_default=text("0"))
-    """How often in a row it was locked: each lock is longer where the policy says so."""
     deactivated_at: Mapped[datetime | None]
     last_sign_in_at: Mapped[datetime | None]
     deletion_requested_at: Mapped[datetime | None]
@@ -107,6 +104,21 @@ class Account(Identified, Timestamped, Base):
         CheckConstraint("char_length(name) BETWEEN 1 AND 200", name="name_length"),
         CheckConstraint("platform_role IN ('superadmin', 'support')", name="platform_role"),
     )
+
+
+class SignInGuard(Base):
+    """Failed sign-ins of an address, whether or not it has an account: so a lock does not tell that there is one."""
+
+    __tablename__ = "sign_in_guard"
+
+    digest: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    """Of the address as it is compared."""
+    failures: Mapped[int] = mapped_column(default=0, server_default=text("0"))
+    failing_since: Mapped[datetime | None]
+    locked_until: Mapped[datetime | None]
+    locks: Mapped[int] = mapped_column(default=0, server_default=text("0"))
+    """How often in a row it was locked: each lock is longer where the policy says so."""
+    updated_at: Mapped[datetime] = mapped_column(index=True)
 
 
 class PasswordHistory(Identified, Base):

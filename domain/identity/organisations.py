@@ -14,7 +14,9 @@ from domain.kernel.errors import Conflict, Invalid, NotFound
 from domain.kernel.ids import new_id
 
 
-def create_organisation(ctx: Ctx, *, name: str, slug: str | None = None, plan: str = "spark") -> Organisation:
+def create_organisation(
+    ctx: Ctx, *, name: str, slug: str | None = None, plan: str = "spark", personal: bool = False
+) -> Organisation:
     """A new organisation on a Thalium plan. `ctx` belongs to none yet (public, or the platform's).
 
     Without `slug`, one is made of the name. Raises `Conflict` when the slug is taken, `Invalid` for a bad name, slug or
@@ -29,7 +31,7 @@ def create_organisation(ctx: Ctx, *, name: str, slug: str | None = None, plan: s
     if not rules.is_slug(slug):
         raise Invalid("The slug must have 1 to 63 of a-z, 0-9 and '-', and begin and end with a letter or digit.")
     with acting_for(ctx, organisation_id) as inside:
-        organisation = Organisation(id=organisation_id, name=name, slug=slug)
+        organisation = Organisation(id=organisation_id, name=name, slug=slug, personal=personal)
         try:
             with inside.session.begin_nested():
                 inside.session.add(organisation)
@@ -73,5 +75,5 @@ def close_organisation(ctx: Ctx) -> Organisation:
     organisation = get_organisation(ctx)
     organisation.deleted_at = ctx.now()
     audit.record(ctx, "organisation.close", resource_type="organisation", resource_id=organisation.id)
-    revocations.announce(ctx, None)
+    revocations.announce(ctx)
     return organisation

@@ -6,8 +6,10 @@ A process may remember that a key was good. It runs `listen()` in a thread and f
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from collections.abc import Callable
+from typing import Literal
 from uuid import UUID
 
 import psycopg
@@ -18,26 +20,32 @@ from domain.kernel.db import Database
 
 CHANNEL = "thalweg_revocation"
 EVERYTHING = "*"
+Kind = Literal["key", "session", "user", "service"]
+_PAYLOAD = re.compile(r"(?:key|session|user|service):[0-9a-f-]{36}")
 BEAT = 10.0
 """Seconds without a notification after which the connection is tried."""
 
 _log = logging.getLogger(__name__)
 
 
-def announce(ctx: Ctx, credential_id: UUID | None) -> None:
-    """Tell every process to forget a credential (None: all of them), when this transaction commits."""
-    payload = EVERYTHING if credential_id is None else str(credential_id)
+def announce(ctx: Ctx, kind: Kind | None = None, holder: UUID | None = None) -> None:
+    """Tell every process to forget what it knows of a holder (without one: of everybody), when this commits.
+
+    Kinds: `key` (an API key), `session` (one sign-in), `user` (a person, with all sessions and keys), `service` (a
+    service account's token).
+    """
+    payload = EVERYTHING if kind is None else f"{kind}:{holder}"
     ctx.session.execute(select(func.pg_notify(CHANNEL, payload)))
 
 
 def listen(
     database: Database,
-    callback: Callable[[UUID | None], None],
+    callback: Callable[[str | None], None],
     *,
     stop: threading.Event | None = None,
     retry: float = 1.0,
 ) -> None:
-    """Call `callback(credential_id)` for each revocation, until `stop` is set. Blocks: run it in a thread of its own.
+    """Call `callback("<kind>:<id>")` for each revocation, until `stop` is set. Blocks: run it in a thread of its own.
 
     `callback(None)` means: forget everything. It comes at the start, whenever the connection was lost (what was
     announced meanwhile is not told again), and on every failed attempt to get it back, `retry` seconds apart: without a
@@ -63,14 +71,14 @@ def listen(
             stop.wait(retry)
 
 
-def _follow(connection: psycopg.Connection, callback: Callable[[UUID | None], None], stop: threading.Event) -> None:
+def _follow(connection: psycopg.Connection, callback: Callable[[str | None], None], stop: threading.Event) -> None:
     quiet = 0.0
     while not stop.is_set():
         heard = False
         # Half a second, so that `stop` is seen soon.
         for notice in connection.notifies(timeout=0.5):
             heard = True
-            _tell(callback, _credential(notice.payload))
+            _tell(callback, _holder(notice.payload))
             if stop.is_set():
                 return
         quiet = 0.0 if heard else quiet + 0.5
@@ -79,16 +87,13 @@ def _follow(connection: psycopg.Connection, callback: Callable[[UUID | None], No
             quiet = 0.0
 
 
-def _credential(payload: str) -> UUID | None:
-    try:
-        return UUID(payload)
-    except ValueError:
-        return None  # "*", or something not understood: forget everything
+def _holder(payload: str) -> str | None:
+    return payload if _PAYLOAD.fullmatch(payload) else None  # "*", or something not understood: forget everything
 
 
-def _tell(callback: Callable[[UUID | None], None], credential_id: UUID | None) -> None:
+def _tell(callback: Callable[[str | None], None], holder: str | None) -> None:
     try:
-        callback(credential_id)
+        callback(holder)
     except Exception:
         _log.exception("revocations: the callback failed")
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
 import re
 import unicodedata
+import zoneinfo
 from collections.abc import Iterable
+
+from domain.kernel.errors import Invalid
 
 PREFIXES = {"thalium": "thm_", "thallus": "thal_", "thalian": "thal_", "beeflow": "bfk_"}
 """Kind of key -> how it begins. Thallus and Thalian share theirs: their kinds are told apart by the row."""
@@ -16,8 +21,14 @@ SCOPES = {
     "thalium": frozenset(
         ("invoke", "memory:read", "memory:write", "memory:admin", "audit:read", "config:write", "admin")
     ),
+    "thallus": frozenset(("full",)),
+    "thalian": frozenset(("read", "write")),
+    "beeflow": frozenset(("full", "read-only")),
 }
 """The closed list of a kind. Kinds without one take any well-formed scope."""
+
+DELEGATED = frozenset({"thalium"})
+"""Kinds whose scopes are the permissions themselves: only who holds one can hand it out."""
 
 _SCOPE = re.compile(r"[a-z][a-z0-9_.-]{0,62}(?::[a-z0-9_.*-]{1,62}){0,3}")
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
@@ -49,3 +60,52 @@ def unknown_scopes(kind: str, scopes: list[str]) -> list[str]:
 def is_key(plain: str, kind: str) -> bool:
     """Whether `plain` could be a key of `kind` at all. Spares the database what was never issued."""
     return _KEY.fullmatch(plain) is not None and plain.startswith(PREFIXES[kind])
+
+
+def email_key(address: str) -> str:
+    """An address as it is compared: NFKC, lower case, the domain in its ASCII form. Dots and tags stay: they matter."""
+    plain = unicodedata.normalize("NFKC", address.strip())
+    local, _, domain = plain.rpartition("@")
+    with contextlib.suppress(UnicodeError):  # not a name of the old rules: compared as it is written
+        domain = domain.encode("idna").decode("ascii")
+    return f"{local.lower()}@{domain.lower()}"
+
+
+def masked_address(address: str | None) -> str | None:
+    """An IP address without its last part, for showing: `203.0.113.x`, `2001:db8::x`."""
+    if address is None:
+        return None
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return None
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return ".".join([*str(parsed).split(".")[:3], "x"])
+    return f"{ipaddress.IPv6Network((parsed, 48), strict=False).network_address}x"
+
+
+def inside(address: str | None, networks: Iterable[str]) -> bool:
+    """Whether an address lies in one of `networks` (CIDR). Without networks every one does; an unknown one never."""
+    allowed = list(networks)
+    if not allowed:
+        return True
+    try:
+        parsed = ipaddress.ip_address(address or "")
+    except ValueError:
+        return False
+    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is not None:
+        parsed = parsed.ipv4_mapped
+    return any(parsed in ipaddress.ip_network(network, strict=False) for network in allowed)
+
+
+def network(text: str) -> str:
+    """An address or a network in its one written form. Raises `ValueError`."""
+    return str(ipaddress.ip_network(text.strip(), strict=False))
+
+
+def check_timezone(name: str) -> None:
+    """Raise `Invalid` unless `name` is a time zone of the IANA database."""
+    try:
+        zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        raise Invalid(f"There is no time zone {name[:64]!r}.") from None

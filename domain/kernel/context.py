@@ -19,6 +19,8 @@ from domain.kernel.errors import Forbidden
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
+    from domain.kernel.crypto import Secret
+
 
 @dataclass(frozen=True, slots=True)
 class AnonymousActor:
@@ -66,6 +68,21 @@ class SystemActor:
 Actor = AnonymousActor | UserActor | ApiKeyActor | ServiceAccountActor | ConnectorActor | SystemActor
 
 
+def actor_name(actor: Actor) -> str:
+    """An actor as one word for a record: `user:<id>`, `api_key:<id>`, `service_account:<name>`, `system`, ..."""
+    match actor:
+        case UserActor():
+            return f"user:{actor.user_id}"
+        case ApiKeyActor():
+            return f"api_key:{actor.key_id}"
+        case ServiceAccountActor():
+            return f"service_account:{actor.account}"
+        case ConnectorActor():
+            return f"connector:{actor.instance_id}"
+        case _:
+            return actor.kind
+
+
 @dataclass(slots=True)
 class Ctx:
     """What a verb may know of its caller, and the session of its transaction.
@@ -83,6 +100,10 @@ class Ctx:
     address: str | None = None
     user_agent: str | None = None
     surface: str | None = None
+    base_path: str = ""
+    """What the surface's paths lie under on this server, for cookies and addresses in answers."""
+    presented: Secret | None = None
+    """A credential that the caller showed and the verb itself has to judge, such as a refresh token in a cookie."""
 
     def now(self) -> datetime:
         """Shorthand for `clock.now()`."""

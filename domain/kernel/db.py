@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import orjson
@@ -25,10 +25,12 @@ import psycopg
 from sqlalchemy import Engine, create_engine, event, exc
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.orm import Session
+from sqlalchemy.pool import QueuePool
 
 from domain.kernel import organisation_filter
 from domain.kernel.clock import Clock, SystemClock
 from domain.kernel.context import Actor, Ctx
+from domain.kernel.crypto import Secret
 from domain.kernel.errors import DomainError, Invalid, Unavailable
 from domain.kernel.models import Base, Identified, OrganisationOwned, Scoped, Timestamped, UtcDateTime
 from domain.kernel.organisation_filter import OrganisationBreach, OrganisationSession, lent
@@ -43,6 +45,7 @@ __all__ = [
     "Scoped",
     "Timestamped",
     "UtcDateTime",
+    "across_organisations",
     "acting_for",
     "adapted",
 ]
@@ -104,12 +107,18 @@ class Database:
                 "keepalives_count": 3,
             },
         )
+        self.most = pool_size + max_overflow
         event.listen(self.engine, "checkout", _still_there)
         organisation_filter.guard(self.engine)
         # A forked child must not speak on its parent's sockets.
         if hasattr(os, "register_at_fork"):
             engine = weakref.ref(self.engine)  # the hook cannot be taken back, and must not keep the engine alive
             os.register_at_fork(after_in_child=lambda: _leave_to_parent(engine()))
+
+    @property
+    def in_use(self) -> int:
+        """Connections that are lent out right now, of at most `most`."""
+        return cast(QueuePool, self.engine.pool).checkedout()
 
     def session(self, organisation_id: UUID | None, *, platform: bool = False) -> AbstractContextManager[Session]:
         """One transaction: commits on a clean exit, rolls back on an exception.
@@ -132,11 +141,25 @@ class Database:
         address: str | None = None,
         user_agent: str | None = None,
         surface: str | None = None,
+        base_path: str = "",
+        presented: Secret | None = None,
     ) -> AbstractContextManager[Ctx]:
         """A `Ctx` around a `session()`."""
         session = self._open(organisation_id, platform)
         clock = session.clock = clock or SystemClock()
-        ctx = Ctx(actor, organisation_id, permissions, session, request_id, clock, address, user_agent, surface)
+        ctx = Ctx(
+            actor,
+            organisation_id,
+            permissions,
+            session,
+            request_id,
+            clock,
+            address,
+            user_agent,
+            surface,
+            base_path,
+            presented,
+        )
         return _Transaction(session, ctx)
 
     def dispose(self) -> None:
@@ -165,6 +188,25 @@ def acting_for(ctx: Ctx, organisation_id: UUID) -> Iterator[Ctx]:
         session.flush()
 
 
+@contextmanager
+def across_organisations(ctx: Ctx) -> Iterator[Ctx]:
+    """Lift the filter within the context's transaction, to find out which organisation somebody belongs to.
+
+    For identity's verbs alone (sign-in, invitations, tokens, one's own memberships): they select by a digest or by the
+    account. What is found here is shown to nobody before `acting_for` has narrowed the context again.
+    """
+    session = ctx.session
+    assert isinstance(session, OrganisationSession)
+    session.flush()
+    before = session.organisation_id, session.platform
+    session.organisation_id, session.platform = None, True
+    try:
+        yield replace(ctx, organisation_id=None)
+        session.flush()
+    finally:
+        session.organisation_id, session.platform = before
+
+
 class _Transaction:
     """The context manager behind `session()` and `context()`: a class, because it is on every request's way."""
 
@@ -181,7 +223,7 @@ class _Transaction:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         failure = error
-        if error is None:
+        if error is None or (isinstance(error, DomainError) and error.kept):
             try:
                 self._session.commit()
             except BaseException as raised:

@@ -14,10 +14,20 @@ class DomainError(Exception):
 
     code = "internal"
     default = "Something went wrong."
+    reason: str | None = None
+    """The fact `reason` of a class of its own: what exactly happened, as a word that a surface may map to its own."""
+    kept = False
+    """True: the transaction is committed although the verb refuses, because the refusal itself must be remembered (a
+    failed sign-in is counted, a stolen token ends its session). Set by `keeping()`."""
+
+    def keeping(self) -> DomainError:
+        """This error, with `kept` set: `raise Unauthenticated().keeping()`."""
+        self.kept = True
+        return self
 
     def __init__(self, message: str | None = None, **facts: Any) -> None:
         self.message = message or self.default
-        self.facts = facts
+        self.facts = {"reason": self.reason, **facts} if self.reason is not None else facts
         super().__init__(self.message)
 
 

@@ -1,7 +1,9 @@
 """Memory rings: what is kept of a session, of an entity, and for good. Entries hang at four-level address keys.
 
 Verbs: `prepare` (vectors, outside the transaction), `write`, `seed`, `recall`, `list_entries`, `get_entry`, `get_many`,
-`contest`, `counts`, `coverage`, `forget`.
+`contest`, `counts`, `coverage`, `forget`. What is remembered about a person: `remember`, `list_memories`, `get_memory`,
+`update_memory`, `delete_memory`, `memory_stats`, `recall_personal`, `mark_used`, `draw`, `complete_vectors`,
+`forget_person`.
 """
 
 from domain.memory.address import INTENTS, SCOPES, AddressKey, label
@@ -21,33 +23,69 @@ from domain.memory.entries import (
     write,
 )
 from domain.memory.models import RingEntry
+from domain.memory.personal import (
+    CATEGORIES,
+    CategoryCount,
+    Drawn,
+    Memory,
+    MemoryStats,
+    RecalledMemory,
+    complete_vectors,
+    delete_memory,
+    draw,
+    forget_person,
+    get_memory,
+    list_memories,
+    mark_used,
+    memory_stats,
+    recall_personal,
+    remember,
+    update_memory,
+)
 from domain.memory.recalling import Recall, Recalled, recall
 from domain.memory.rules import RELEVANT, prediction_error, proximity
 
 __all__ = [
     "BASELINE",
+    "CATEGORIES",
     "INTENTS",
     "RELEVANT",
     "SCOPES",
     "AddressKey",
     "Baseline",
+    "CategoryCount",
     "Coverage",
+    "Drawn",
+    "Memory",
+    "MemoryStats",
     "NewEntry",
     "Recall",
     "Recalled",
+    "RecalledMemory",
     "RingEntry",
+    "complete_vectors",
     "contest",
     "counts",
     "coverage",
+    "delete_memory",
+    "draw",
     "forget",
+    "forget_person",
     "get_entry",
     "get_many",
+    "get_memory",
     "label",
     "list_entries",
+    "list_memories",
+    "mark_used",
+    "memory_stats",
     "prediction_error",
     "prepare",
     "proximity",
     "recall",
+    "recall_personal",
+    "remember",
     "seed",
+    "update_memory",
     "write",
 ]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
 from pgvector.sqlalchemy import VECTOR
-from sqlalchemy import CheckConstraint, ForeignKey, Index, String, Text, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, Integer, LargeBinary, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from domain.kernel.db import Base, Identified, OrganisationOwned, Timestamped
@@ -17,7 +18,7 @@ DIMENSIONS = 384
 Ring = Literal["session", "entity", "institutional"]
 Level = Literal["root", "branch", "leaf"]
 EntryStatus = Literal["active", "contested", "archived"]
-Source = Literal["chain", "direct_write", "seeding", "calibrator", "reclassification"]
+Source = Literal["chain", "direct_write", "seeding", "calibrator", "reclassification", "conversation"]
 Kind = Literal["statement", "question", "answer", "guidance"]
 
 
@@ -30,8 +31,11 @@ class RingEntry(Identified, OrganisationOwned, Timestamped, Base):
         CheckConstraint("level IN ('root', 'branch', 'leaf')", name="level"),
         CheckConstraint("status IN ('active', 'contested', 'archived')", name="status"),
         CheckConstraint(
-            "source IN ('chain', 'direct_write', 'seeding', 'calibrator', 'reclassification')", name="source"
+            "source IN ('chain', 'direct_write', 'seeding', 'calibrator', 'reclassification', 'conversation')",
+            name="source",
         ),
+        CheckConstraint("category IN ('MEMORIES', 'PREFERENCES', 'FACTS', 'PATTERNS')", name="category"),
+        CheckConstraint("importance >= 0 AND importance <= 1", name="importance"),
         CheckConstraint("kind IN ('statement', 'question', 'answer', 'guidance')", name="kind"),
         CheckConstraint("nlevel(address_key) = 4", name="four_levels"),
         CheckConstraint("confidence >= 0 AND confidence <= 1", name="confidence"),
@@ -42,6 +46,7 @@ class RingEntry(Identified, OrganisationOwned, Timestamped, Base):
         Index("ix_ring_entry_brain", "organisation_id", "brain_id", "ring", "id"),
         Index("ix_ring_entry_session", "brain_id", "session_id", postgresql_where=text("ring = 'session'")),
         Index("ix_ring_entry_entity", "brain_id", "entity_id", postgresql_where=text("entity_id IS NOT NULL")),
+        Index("ix_ring_entry_user", "user_id", "id", postgresql_where=text("user_id IS NOT NULL")),
         Index("ix_ring_entry_address_key", "address_key", postgresql_using="gist"),
         Index(
             "ix_ring_entry_embedding",
@@ -66,9 +71,31 @@ class RingEntry(Identified, OrganisationOwned, Timestamped, Base):
     text: Mapped[str] = mapped_column(Text)
     content: Mapped[dict[str, Any]] = mapped_column(default=dict)
     confidence: Mapped[float] = mapped_column()
-    embedding: Mapped[Any] = mapped_column(VECTOR(DIMENSIONS), deferred=True)
+    embedding: Mapped[Any] = mapped_column(VECTOR(DIMENSIONS), deferred=True, nullable=True)
+    """NULL only for what a person wrote and no worker has looked at yet (see `personal`)."""
     superseded_by: Mapped[UUID | None] = mapped_column(ForeignKey("ring_entry.id", ondelete="SET NULL"), index=True)
     trace_id: Mapped[UUID | None] = mapped_column()
     """The invocation that wrote it."""
     dedupe_key: Mapped[str | None] = mapped_column(String(200))
     """An entry is written once for each key, however often its writer is run."""
+    user_id: Mapped[UUID | None] = mapped_column()
+    """The person it is about, and the only one who may read it; NULL for what brains remember."""
+    category: Mapped[str | None] = mapped_column(String(12))
+    importance: Mapped[float | None] = mapped_column()
+    conversation_id: Mapped[UUID | None] = mapped_column()
+    """The conversation it was drawn from."""
+    use_count: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    """Answers that it helped with."""
+    last_used_at: Mapped[datetime | None] = mapped_column()
+
+
+class ForgottenMemory(Identified, OrganisationOwned, Base):
+    """That something drawn from a conversation was deleted, so that it is not drawn again: a digest, no text."""
+
+    __tablename__ = "forgotten_memory"
+    __table_args__ = (Index("ix_forgotten_memory_user", "user_id", "conversation_id"),)
+
+    user_id: Mapped[UUID] = mapped_column()
+    conversation_id: Mapped[UUID] = mapped_column()
+    digest: Mapped[bytes] = mapped_column(LargeBinary)
+    created_at: Mapped[datetime] = mapped_column()

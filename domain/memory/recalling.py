@@ -103,7 +103,9 @@ def _visible(brain_id: UUID | None, session_id: str | None, entity_id: str | Non
         rings.append(and_(RingEntry.ring == "session", RingEntry.session_id == session_id, own))
     if entity_id is not None:
         rings.append(and_(RingEntry.ring == "entity", RingEntry.entity_id == entity_id, own))
-    return [RingEntry.status != "archived", RingEntry.kind.in_(("statement", "guidance")), or_(*rings)]
+    # What belongs to a person is theirs alone, whatever a caller names as its entity.
+    common = [RingEntry.user_id.is_(None), RingEntry.embedding.is_not(None)]
+    return [RingEntry.status != "archived", RingEntry.kind.in_(("statement", "guidance")), *common, or_(*rings)]
 
 
 def _bears(entry: Recalled) -> bool:

@@ -52,7 +52,7 @@ def retry_automation_run(ctx: Ctx, id: UUID, run_id: UUID, step_id: str) -> resp
 
 
 def trigger_automation_webhook(
-    ctx: Ctx, id: UUID, body: requests.TriggerAutomationWebhookBody, token: str | None = None
+    ctx: Ctx, id: UUID, body: requests.TriggerAutomationWebhookBody
 ) -> responses.AutomationWebhookAccepted:
     """Trigger an automation by its webhook."""
     raise not_implemented()

@@ -1,32 +1,44 @@
-"""storage."""
+"""storage: files, uploaded and downloaded by signed addresses."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 from uuid import UUID
 
-from domain.kernel.context import Ctx
-from domain.kernel.pages import OffsetPage
-from generated.starter import requests, responses
-from thalweg.edge.problem import not_implemented
+from domain import storage
+from handlers.starter import wire_storage as wire
+
+if TYPE_CHECKING:
+    from domain.kernel.context import Ctx
+    from domain.kernel.pages import OffsetPage
+    from generated.starter import requests, responses
+    from thalweg.edge.application import Reply
 
 
-def create_upload_url(ctx: Ctx, body: requests.StoragePresignUploadRequest) -> responses.StoragePresignUploadResponse:
-    """Get an address to upload a file to."""
-    raise not_implemented()
+def create_upload_url(ctx: Ctx, body: requests.StoragePresignUploadRequest) -> Reply:
+    announced = storage.announce(
+        ctx,
+        name=body.filename,
+        media_type=body.mime_type,
+        size=body.size_bytes,
+        conversation_id=body.conversation_id,
+        agent_key=body.agent_key,
+        notes=body.metadata,
+    )
+    return wire.upload(announced)
 
 
 def list_objects(
     ctx: Ctx, page: OffsetPage, conversation_id: UUID | None = None
 ) -> responses.StorageObjectListResponse:
-    """List stored objects."""
-    raise not_implemented()
+    found, more = storage.list(ctx, page=page, conversation_id=conversation_id)
+    return wire.object_page(found, page.offset + page.limit if more else None)
 
 
 def get_download_url(ctx: Ctx, object_id: UUID) -> responses.StoragePresignDownloadResponse:
-    """Get an address to download a file from."""
-    raise not_implemented()
+    stored, link = storage.download_link(ctx, object_id)
+    return wire.download(stored, link)
 
 
 def delete_object(ctx: Ctx, object_id: UUID) -> None:
-    """Delete a stored object."""
-    raise not_implemented()
+    storage.discard(ctx, object_id)

@@ -3,16 +3,36 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
+from handlers.thallus.wire_identity import COOKIE, cookie_path
+from thalweg.edge.cookies import expired
 from thalweg.edge.problem import Problem, Violation, facts_as_text
 
 BROKEN_CONTRACT = frozenset({"validation", "bad_request"})
+SESSION_ENDED = frozenset({"refresh_invalid", "refresh_expired", "refresh_reused", "inactive"})
+WORDS = {
+    "missing_token": "unauthorized",
+    "expired_token": "token_expired",
+    **dict.fromkeys(SESSION_ENDED, "session_expired"),
+    "email_unverified": "email_not_verified",
+}
+"""The domain's reasons that Thallus calls otherwise."""
 
 
 def status(problem: Problem) -> int:
-    """422 for a request that breaks the contract; the common table for everything else."""
-    return 422 if problem.code in BROKEN_CONTRACT else problem.status
+    """422 for a request that breaks the contract, a weak password among that; the common table for everything else."""
+    if problem.code in BROKEN_CONTRACT or problem.facts.get("reason") == "weak_password":
+        return 422
+    return problem.status
+
+
+def cookies(problem: Problem, base_path: str) -> list[str]:
+    """A refresh cookie that was refused is taken back."""
+    if problem.facts.get("reason") in SESSION_ENDED:
+        return [expired(COOKIE, path=cookie_path(base_path), same_site="Strict")]
+    return []
 
 
 def body(problem: Problem, request_id: str) -> dict[str, Any]:
@@ -26,7 +46,25 @@ def body(problem: Problem, request_id: str) -> dict[str, Any]:
             "message": "Invalid request data",
             "details": issues or [_issue(Violation(("body",), problem.message, problem.code))],
         }
-    return {"error": problem.code, "message": problem.message[:2000], "details": facts_as_text(problem)}
+    if problem.facts.get("reason") == "weak_password":
+        broken = problem.facts.get("broken") or [problem.message]
+        return {
+            "error": "validation_error",
+            "message": "Invalid request data",
+            "details": [_issue(Violation(("body", _PASSWORD), line, "weak_password")) for line in broken],
+        }
+    return {"error": _word(problem), "message": problem.message[:2000], "details": facts_as_text(problem)}
+
+
+def _word(problem: Problem) -> str:
+    """What exactly happened where the domain says so, else the kind of problem."""
+    reason = problem.facts.get("reason")
+    if isinstance(reason, str) and re.fullmatch(r"[a-z_]{1,64}", reason):
+        return WORDS.get(reason, reason)
+    return "unauthorized" if problem.code == "unauthenticated" else problem.code
+
+
+_PASSWORD = "password"  # noqa: S105 - the name of a field
 
 
 def _issue(violation: Violation) -> dict[str, Any]:

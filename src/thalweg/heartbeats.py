@@ -7,20 +7,29 @@ One Valkey hash, `thalweg:alive`: field `<kind>:<host>:<pid>`, value JSON `{"kin
 from __future__ import annotations
 
 import json
+import logging
 import os
 import socket
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from redis import Redis
-from redis.exceptions import RedisError
+if TYPE_CHECKING:
+    from redis import Redis
+
+log = logging.getLogger(__name__)
 
 KEY = "thalweg:alive"
 RHYTHM = 5.0
 FRESH = 20.0
+
+
+class Readable(Protocol):
+    """What signs are read from: a `redis.Redis`, or something that has this of it."""
+
+    def hvals(self, name: str, /) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +59,8 @@ def leave(connection: Redis, kind: str) -> None:
     connection.hdel(KEY, _field(kind, socket.gethostname(), os.getpid()))
 
 
-def signs(connection: Redis) -> list[Sign]:
-    """All signs, the freshest first. Raises redis.RedisError."""
+def signs(connection: Readable) -> list[Sign]:
+    """All signs, the freshest first. Raises what `connection` does (redis.RedisError)."""
     found = [Sign(**json.loads(value)) for value in connection.hvals(KEY)]
     return sorted(found, key=lambda sign: -sign.at)
 
@@ -59,8 +68,10 @@ def signs(connection: Redis) -> list[Sign]:
 class Pulse:
     """How many workers of a queue live, as the signs in Valkey tell; looked up at most once in `keep` seconds."""
 
-    def __init__(self, connection: Redis, keep: float = 2.0) -> None:
-        self._connection = connection
+    def __init__(self, connection: Readable | Callable[[], Readable], keep: float = 2.0) -> None:
+        """`connection`, or what makes it when it is first needed."""
+        self._connect = connection if callable(connection) else lambda: connection
+        self._connection: Readable | None = None
         self._keep = keep
         self._looked = 0.0
         self._queues: dict[str, int] = {}
@@ -70,9 +81,12 @@ class Pulse:
         now = time.monotonic()
         if now - self._looked > self._keep:
             self._looked = now
+            if self._connection is None:
+                self._connection = self._connect()
             try:
                 living = [sign for sign in signs(self._connection) if sign.kind == "worker" and sign.fresh]
-            except (RedisError, OSError):
+            except Exception as away:
+                log.debug("signs of life cannot be read: %s", type(away).__name__)
                 living = []
             self._queues = dict(Counter(str(sign.detail.get("queue")) for sign in living))
         return self._queues.get(queue, 0)

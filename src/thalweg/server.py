@@ -6,7 +6,6 @@ one); requests in progress get `shutdown_seconds`.
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import os
 import signal
@@ -19,70 +18,23 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from thalweg.connection import Connection
 from thalweg.edge.later import import_later
 from thalweg.settings import Settings
 
 __all__ = ["follow", "serve"]
 
 
-HEAD_BYTES = 65_536
-"""The longest request line and headers together (Apache and nginx take 8 to 64 KiB)."""
-HEAD_SECONDS = 20.0
-"""How long a client may take to send them."""
-_SPARED = ("numpy", "requests")
-"""Imported by what an API process imports, and by most of them never used: 18 MiB and an eighth of a second."""
-
-
-class _Protocol(HttpToolsProtocol):
-    """Refuses a request whose head does not end: the parser itself would hold as much of it as comes."""
-
-    def __init__(self, *arguments: Any, **named: Any) -> None:
-        super().__init__(*arguments, **named)
-        self._in_head = True
-        self._head = 0
-        self._patience: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self._patience = self.loop.call_later(HEAD_SECONDS, self._refuse, b"408 Request Timeout")
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._calm()
-        super().connection_lost(exc)
-
-    def data_received(self, data: bytes) -> None:
-        if self._in_head:
-            self._head += len(data)
-        super().data_received(data)
-        if self._in_head and self._head:
-            if self._head > HEAD_BYTES:
-                self._refuse(b"431 Request Header Fields Too Large")
-            elif self._patience is None:
-                self._patience = self.loop.call_later(HEAD_SECONDS, self._refuse, b"408 Request Timeout")
-
-    def on_headers_complete(self) -> None:
-        self._in_head = False
-        self._calm()
-        super().on_headers_complete()
-
-    def on_message_complete(self) -> None:
-        super().on_message_complete()
-        self._in_head, self._head = True, 0  # of the next request on this connection
-
-    def _calm(self) -> None:
-        if self._patience is not None:
-            self._patience.cancel()
-            self._patience = None
-
-    def _refuse(self, status: bytes) -> None:
-        self._calm()
-        if self.transport.is_closing():
-            return
-        if self.cycle is None or self.cycle.response_complete:  # else it would stand in the middle of a reply
-            self.transport.write(b"HTTP/1.1 " + status + b"\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
-        self.transport.close()
+_SPARED: dict[str, tuple[str, ...]] = {
+    "numpy": (),
+    "requests": (),
+    "httpx": (),
+    "starlette.testclient": ("TestClient",),
+    "sqlalchemy.dialects.postgresql.asyncpg": (),
+    "sqlalchemy.dialects.postgresql.pg8000": (),
+}
+"""Imported by what an API process imports, and never used by most of them; with what of them is asked for by name."""
 
 
 class _Server(uvicorn.Server):
@@ -100,9 +52,9 @@ def serve(settings: Settings, root: Path, *, listener: socket.socket) -> int:
     # Start-up makes many objects and little garbage: collecting among them was a quarter of its time. The collector
     # begins when the process is up (`thalweg.edge.serve.quiet_heap`).
     gc.disable()
-    for name in _SPARED:
+    for name, callables in _SPARED.items():
         with suppress(ModuleNotFoundError):
-            import_later(name)
+            import_later(name, *callables, parents=False)
     from thalweg.edge.serve import create
 
     application: Any = create(settings, root)
@@ -110,7 +62,7 @@ def serve(settings: Settings, root: Path, *, listener: socket.socket) -> int:
     config = uvicorn.Config(
         application,
         loop="uvloop",
-        http=_Protocol,
+        http=Connection,
         ws="none",
         lifespan="on",
         log_config=None,

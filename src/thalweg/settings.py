@@ -84,6 +84,16 @@ class Settings:
         "Not set: the folder `files` in the data folder.",
         Link("s3", "file"),
     )
+    storage_quota_bytes: int = setting(
+        "stores",
+        "Bytes of files that an organisation may keep where neither its plan nor an agreement says otherwise; 0 is no "
+        "limit.",
+        Number(0, 1 << 60),
+        20 << 30,
+    )
+    storage_file_bytes: int = setting(
+        "stores", "Bytes of the largest file. An operation may take less.", Number(1, 5 << 30), 512 << 20
+    )
 
     # --- serving --------------------------------------------------------------------------------------------------
     host: str = setting(
@@ -226,12 +236,132 @@ class Settings:
         Protected(validate=validate.Regexp(r"\Asmtps?://\S+\Z"), says="smtp://user:password@host:587 or smtps://..."),
     )
     mail_from: str = setting("outside", "Sender of the platform's mails.", Text(), "Thalweg <no-reply@localhost>")
+    geoip_database: Path | None = setting(
+        "outside",
+        "A MaxMind database (`.mmdb`, city level), to show people roughly where a sign-in came from. Not set: no place "
+        "is shown.",
+        Folder(),
+    )
+    captcha: str = setting(
+        "outside",
+        "What strangers have to solve before an account is made or a mail is sent for them: `altcha` (proof of work in "
+        "the browser, nobody else is asked), `turnstile`, `hcaptcha` or `recaptcha` (hosted), or `off`, which is "
+        "refused in production.",
+        Choice("altcha", "turnstile", "hcaptcha", "recaptcha", "off"),
+        "altcha",
+    )
+    captcha_site_key: str | None = setting("outside", "Public key of the hosted CAPTCHA, for its widget.", Text())
+    captcha_secret: Secret | None = setting("outside", "Secret key of the hosted CAPTCHA.", Protected())
+    captcha_difficulty: int = setting(
+        "outside",
+        "Work of `altcha`: PBKDF2 rounds of one try. A solution takes 256 tries on average, which is about a third of "
+        "a second for one core of a laptop at 5,000; to check it takes one.",
+        Number(1, 10_000_000),
+        5_000,
+    )
     outgoing_allow: tuple[str, ...] = setting(
         "outside",
         "Private addresses or networks (CIDR) that outgoing requests (crawls, webhooks, providers) may reach. All "
         "other private, loopback and link-local addresses are refused.",
         Names(network=True),
         (),
+    )
+
+    # --- signing in through others ----------------------------------------------------------------------------------
+    beeflow_url: str | None = setting(
+        "federation",
+        "Where browsers reach Bee Flow's operations, such as `https://beeflow.example.com`; what providers send people "
+        "back to is made of it. Not set: `/beeflow` at the public address.",
+        Link("http", "https"),
+    )
+    oauth_google: Secret | None = setting(
+        "federation",
+        "Sign-in with Google: `<client id>:<client secret>`. The redirect address to register is "
+        "`<beeflow_url>/auth/google/callback`, and accordingly for the others. Not set: not offered.",
+        Protected(validate=validate.Regexp(r"\A[^:\s]+:\S+\Z"), says="<client id>:<client secret>"),
+    )
+    oauth_google_url: str | None = setting(
+        "federation",
+        "Another OpenID Connect issuer in Google's place. Not set: `https://accounts.google.com`.",
+        Link("http", "https"),
+    )
+    oauth_microsoft: Secret | None = setting(
+        "federation",
+        "Sign-in with Microsoft Entra ID: `<client id>:<client secret>`.",
+        Protected(validate=validate.Regexp(r"\A[^:\s]+:\S+\Z"), says="<client id>:<client secret>"),
+    )
+    oauth_microsoft_tenants: tuple[str, ...] = setting(
+        "federation",
+        "Entra tenants whose people may sign in: ids, or `organizations` (all but personal accounts), `common` (all) "
+        "or `consumers` (personal accounts alone). Addresses of a tenant that is named by its id count as verified.",
+        Names(
+            item=Text(
+                validate=validate.Regexp(r"\A(organizations|common|consumers|[0-9a-fA-F-]{36})\Z"),
+                says="a tenant id, organizations, common or consumers",
+            )
+        ),
+        ("organizations",),
+    )
+    oauth_microsoft_url: str | None = setting(
+        "federation",
+        "Another address for Entra ID, of a national cloud. Not set: `https://login.microsoftonline.com`.",
+        Link("http", "https"),
+    )
+    oauth_github: Secret | None = setting(
+        "federation",
+        "Sign-in with GitHub: `<client id>:<client secret>`.",
+        Protected(validate=validate.Regexp(r"\A[^:\s]+:\S+\Z"), says="<client id>:<client secret>"),
+    )
+    oauth_github_url: str | None = setting(
+        "federation", "A GitHub Enterprise Server. Not set: `https://github.com`.", Link("http", "https")
+    )
+    oauth_nextcloud: tuple[Secret, ...] = setting(
+        "federation",
+        "Sign-in with Nextcloud servers, each `https://<client id>:<client secret>@<host>`. The first is taken where "
+        "the browser names none.",
+        Names(
+            item=Protected(
+                validate=validate.Regexp(r"\Ahttps?://[^:@/\s]+:[^@/\s]+@[^@\s]+\Z"),
+                says="https://<client id>:<client secret>@<host>",
+            )
+        ),
+        (),
+    )
+    oauth_nextcloud_trust_email: bool = setting(
+        "federation",
+        "Addresses of these Nextcloud servers count as verified. Set it only where users cannot change their own "
+        "address there; otherwise nobody new comes in this way without an invitation.",
+        Truth(),
+        False,
+    )
+    saml_providers: tuple[str, ...] = setting(
+        "federation",
+        "SAML identity providers, each `<organisation id>=<metadata>`: a file, or an address that is read again once "
+        "an hour.",
+        Names(
+            item=Text(
+                validate=validate.Regexp(r"\A[0-9a-fA-F-]{36}=\S+\Z"), says="<organisation id>=<file or https URL>"
+            )
+        ),
+        (),
+    )
+    saml_unsolicited: tuple[str, ...] = setting(
+        "federation",
+        "Organisations (by id) whose identity provider may start a sign-in by itself.",
+        Names(item=Text(validate=validate.Regexp(r"\A[0-9a-fA-F-]{36}\Z"), says="an organisation id")),
+        (),
+    )
+    connector_enrolment_key: Secret | None = setting(
+        "federation",
+        "What a Nextcloud connector signs its first contact with; it comes with the connector that you hand out. Not "
+        "set: no new instance can be connected.",
+        Protected(validate=validate.Length(min=32), says="at least 32 characters"),
+    )
+    privacy_notice: str | None = setting(
+        "federation",
+        "The version of the privacy notice that Nextcloud users agree to, such as `2026-05`. Not set: none is asked "
+        "for.",
+        Text(validate=validate.Regexp(r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,31}\Z"), says="letters, digits, '.', '_', '-'"),
     )
 
     # --- what is seen of it ---------------------------------------------------------------------------------------

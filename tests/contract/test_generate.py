@@ -19,8 +19,9 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from thalweg.contract.findings import ContractError
-from thalweg.contract.generate import generate
+from thalweg.contract.generate import generate, response_models
 from thalweg.contract.project import Project
+from thalweg.contract.shapes import Shapes
 
 MakeProject = Callable[..., Project]
 
@@ -355,6 +356,39 @@ def test_names_that_python_or_pydantic_need_themselves_keep_their_alias(zoo: Zoo
     cat = owner(zoo, maybe=body).maybe
     assert (cat.from_, cat.x_y, cat.model_id, cat.json_) == ("d", "e", "f", 3)
     assert cat.model_dump(by_alias=True, exclude_unset=True) == body
+
+
+def test_an_answer_may_have_names_that_are_no_python_names_and_types_that_follow(tmp_path: Path) -> None:
+    """Such a shape is a call (`TypedDict("Move", {"from": ...})`), evaluated at import, before what it names is there."""
+
+    def closed(*required: str, **properties: object) -> dict[str, object]:
+        return {
+            "type": "object",
+            "additionalProperties": False,
+            "required": list(required),
+            "properties": {name.strip("_").replace("__", "-"): schema for name, schema in properties.items()},
+        }
+
+    place, text = {"$ref": "#/components/schemas/Place"}, {"type": "string"}
+    kind = {"type": "string", "enum": ["a'b", 'c"d', "é"]}
+    move = closed("from", "to", from_=place, to=text, class_={"type": "array", "items": place}, x__y=kind)
+    schemas = {"Move": move, "Place": closed("name", name=text, way={"$ref": "#/components/schemas/Move"})}
+    shapes = Shapes({"components": {"schemas": schemas}}, "response")
+    for name in schemas:
+        shapes.add({"$ref": f"#/components/schemas/{name}"}, name)
+    (tmp_path / "responses.py").write_text(response_models("# Generated\n", shapes))
+    uses = """
+from responses import Move, Place
+good: Move = {"from": {"name": "a"}, "to": "b", "class": [{"name": "c"}], "x-y": "é"}
+wrong: Move = {"from": 1, "to": "b"}
+"""
+    (tmp_path / "uses.py").write_text(uses)
+    done = subprocess.run([sys.executable, "uses.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path / "cache"), "uses.py"]
+    told = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False).stdout.splitlines()
+    assert [line for line in told if "error:" in line and "uses.py:4" not in line] == []
+    assert any("uses.py:4" in line for line in told), "the wrong type of `from` is found"
 
 
 def test_nested_objects_are_named_after_owner_and_property(zoo: Zoo) -> None:

@@ -142,18 +142,25 @@ def test_a_body_of_bytes_has_no_schema_in_3_1(shop: Project) -> None:
     OpenAPIV31SpecValidator(newer).validate()
 
 
-def test_a_published_stream_has_the_type_of_its_events() -> None:
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        (["Tick"], {"$ref": "#/components/schemas/Tick"}),
+        (["Tick", "Tick"], {"$ref": "#/components/schemas/Tick"}),
+        (
+            ["Tick", "End"],
+            {
+                "description": "Ticks.",
+                "oneOf": [{"$ref": "#/components/schemas/Tick"}, {"$ref": "#/components/schemas/End"}],
+            },
+        ),
+    ],
+)
+def test_a_published_stream_has_the_type_of_its_events(events: list[str], expected: dict[str, Any]) -> None:
     from thalweg.contract.publish import type_streams
 
-    event = {"$ref": "#/components/schemas/Tick"}
     stream = {"content": {"text/event-stream": {"schema": {"description": "Ticks."}, "example": "data: {}"}}}
-    document = {
-        "paths": {
-            "/ticks": {
-                "parameters": [],
-                "get": {"x-stream": {"events": {"tick": event, "tock": event}}, "responses": {"200": stream}},
-            }
-        }
-    }
-    type_streams(document)
-    assert stream["content"]["text/event-stream"] == {"schema": {"description": "Ticks.", "oneOf": [event]}}
+    declared = {f"e{number}": {"$ref": f"#/components/schemas/{name}"} for number, name in enumerate(events)}
+    operation = {"x-stream": {"events": declared}, "responses": {"200": stream}}
+    type_streams({"paths": {"/ticks": {"parameters": [], "get": operation}}})
+    assert stream["content"]["text/event-stream"] == {"schema": expected}

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import hmac
 import json
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,11 +18,13 @@ import pytest
 from connexion.resolver import Resolution, Resolver
 
 from thalweg.edge.application import Caller, Credential, Event, Facts, File, Pending, Reply, StoredReply, Stream
+from thalweg.edge.cookies import cookie, expired
 from thalweg.edge.flaskhost import FlaskHost, HostFlask
 from thalweg.edge.guard import Cors
 from thalweg.edge.limits import Limits
 from thalweg.edge.middleware import Services
 from thalweg.edge.observe import Observer
+from thalweg.edge.origins import Origins
 from thalweg.edge.plan import Surface
 from thalweg.edge.pool import Pool
 from thalweg.edge.problem import Problem
@@ -170,6 +172,19 @@ def contract() -> dict[str, Any]:
                     answer=_json({"type": "object"}),
                     security=[{"session": []}],
                     parameters=[{"name": "flavour", "in": "cookie", "schema": {"type": "integer"}}],
+                ),
+                "post": _operation("sendCookie", "204", security=[{"session": []}, {"bearer": []}]),
+            },
+            "/session": {
+                "post": _operation("signIn", "204", security=[], parameters=[_query("value", {"type": "string"})]),
+            },
+            "/hook/{hookId}": {
+                "post": _operation(
+                    "sendHook",
+                    answer=_json(number),
+                    security=[{"bearer": []}, {"hookToken": []}],
+                    parameters=[{"name": "hookId", "in": "path", "required": True, "schema": {"type": "string"}}],
+                    requestBody=_body("application/json", number),
                 )
             },
             "/signed": {
@@ -216,6 +231,7 @@ def contract() -> dict[str, Any]:
                 "bearer": {"type": "http", "scheme": "bearer"},
                 "session": {"type": "apiKey", "in": "cookie", "name": "sid"},
                 "signature": {"type": "apiKey", "in": "header", "name": "X-Signature", "x-signed": True},
+                "hookToken": {"type": "apiKey", "in": "query", "name": "token"},
             },
         },
     }
@@ -249,6 +265,8 @@ class Toys:
     rows: dict[str, str] = field(default_factory=dict)
     stored: dict[tuple[str, str], tuple[bytes, StoredReply]] = field(default_factory=dict)
     asked: int = 0
+    met: list[tuple[Credential, Facts]] = field(default_factory=list)
+    """What was asked."""
     calls: list[str] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     done: bool = False
@@ -269,6 +287,7 @@ class Toys:
 
     def authenticate(self, credential: Credential, facts: Facts) -> tuple[Caller, float]:
         self.asked += 1
+        self.met.append((credential, facts))
         if credential.kind == "signature":
             if not hmac.compare_digest(credential.value, hmac.new(b"k", credential.body, hashlib.sha256).hexdigest()):
                 raise Refused("unauthenticated", "The signature is wrong.")
@@ -277,6 +296,8 @@ class Toys:
             return Who("key:reader"), 60
         if credential.value in ("writer", "other"):
             return Who(f"key:{credential.value}", frozenset({"things:write"})), 60
+        if credential.value == "old":
+            raise Refused("unauthenticated", "The key has run out.", reason="expired_token")
         raise Refused("unauthenticated", "The key is not known.")
 
     def entitled(self, caller: Caller, plan: str, facts: Facts) -> None: ...
@@ -370,6 +391,17 @@ class Handlers:
     def get_cookie(self, ctx: Toys, flavour: int | None = None) -> Any:
         return {"flavour": flavour}
 
+    def send_cookie(self, ctx: Toys) -> None:
+        ctx.calls.append("cookie")
+
+    def sign_in(self, ctx: Toys, value: str | None = None) -> Reply:
+        if value is not None:
+            return Reply(cookies=[f"sid={value}"])
+        return Reply(cookies=[cookie("sid", "reader", path="/toys", max_age=60), cookie("seen", "1")])
+
+    def send_hook(self, ctx: Toys, hook_id: str, body: Any) -> Any:
+        return {"n": body["n"]}
+
     def send_signed(self, ctx: Toys, body: Any) -> Any:
         return {"n": body["n"]}
 
@@ -428,7 +460,13 @@ class Envelope:
         body: dict[str, Any] = {"code": problem.code, "message": problem.message}
         if problem.violations:
             body["where"] = [".".join(str(part) for part in v.path) for v in problem.violations]
+        if "reason" in problem.facts or "limit" in problem.facts:
+            body["where"] = [problem.facts.get("reason") or problem.facts["limit"]]
         return body
+
+    @staticmethod
+    def cookies(problem: Problem, base_path: str) -> Sequence[str]:
+        return [expired("sid", path=base_path)] if problem.scheme == "session" else []
 
 
 @dataclass
@@ -472,7 +510,7 @@ async def _edge(tmp_path: Path, redis_url: str, on_mismatch: str, wait: float) -
         application=toys,  # type: ignore[arg-type]
         pool=pool,
         host=FlaskHost(flask, pool),
-        authenticator=Authenticator(toys, pool),  # type: ignore[arg-type]
+        authenticator=Authenticator(toys, pool, origins=Origins(["https://app.example.com", "*"])),  # type: ignore[arg-type]
         limits=Limits(redis_url, {"toys.send": {"rate": "3/minute", "per": "key"}}),
         streams=Tails(redis_url, pool, StreamOptions(heartbeat=0.2, life=5)),
         observer=Observer(),
@@ -481,7 +519,9 @@ async def _edge(tmp_path: Path, redis_url: str, on_mismatch: str, wait: float) -
         on_mismatch=on_mismatch,
     )
     document = contract()
-    surface = Surface("toys", "/toys", Envelope, Compiler(document), lambda operation_id: None)
+    surface = Surface(
+        "toys", "/toys", Envelope, Compiler(document), lambda operation_id: None, cookies=Envelope.cookies
+    )
     _, application = assemble(services, [Document(document, surface, ToyResolver())])
     await services.streams.start(wait)
     await services.limits.start(wait)

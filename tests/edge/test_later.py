@@ -82,3 +82,26 @@ def test_a_package_that_waits_still_has_its_submodules(package: Path) -> None:
     import_later("waiting.inner")
     assert importlib.import_module("waiting.inner.deep").value == 3
     assert importlib.import_module("waiting.inner").own == 1
+
+
+def test_what_is_imported_by_name_waits_until_it_is_called(package: Path) -> None:
+    (package / "slow.py").write_text("import sys\nsys.waiting_ran = True\nclass Thing:\n    value = 7\n")
+    import_later("waiting.slow", "Thing")
+    importing: dict[str, object] = {}
+    exec("from waiting.slow import Thing", importing)
+    assert not hasattr(sys, "waiting_ran")
+    assert importing["Thing"]().value == 7  # type: ignore[operator]
+    assert isinstance(importlib.import_module("waiting.slow").Thing, type)
+    del sys.waiting_ran  # type: ignore[attr-defined]
+
+
+def test_a_package_need_not_be_imported_for_a_module_of_it_that_waits(package: Path) -> None:
+    (package / "__init__.py").write_text("from . import slow\nknown = 1\n")
+    (package / "slow.py").write_text("import sys\nsys.waiting_ran = True\nvalue = 7\n")
+    import_later("waiting.slow", parents=False)
+    assert "waiting" not in sys.modules
+    waiting = importlib.import_module("waiting")
+    assert waiting.known == 1
+    assert not hasattr(sys, "waiting_ran")
+    assert waiting.slow.value == 7
+    del sys.waiting_ran  # type: ignore[attr-defined]

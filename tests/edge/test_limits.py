@@ -164,7 +164,7 @@ async def test_the_headers_count_down_and_a_refusal_says_when(desk: Any) -> None
     assert headers(await made.ask("a"))["ratelimit-remaining"] == "0"
     problem = await made.refusal("a")
     assert problem.status == 429
-    assert problem.facts == {"retry_after": 40}
+    assert problem.facts == {"retry_after": 40, "limit": "a"}
     assert problem.headers["Retry-After"] == "40"
     assert problem.headers["ratelimit-remaining"] == "0"
 
@@ -296,7 +296,7 @@ async def test_only_so_many_run_at_once_and_a_place_comes_back(desk: Any) -> Non
     held = [await made.ask("c") for _ in range(3)]
     assert headers(held[-1])["ratelimit-remaining"] == "0"
     problem = await made.refusal("c")
-    assert problem.facts == {"retry_after": 1}
+    assert problem.facts == {"retry_after": 1, "limit": "c"}
     held[0].lease.release()
     held[0].lease.release()
     assert await made.count(3, "c") == 1

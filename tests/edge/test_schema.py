@@ -243,7 +243,7 @@ def test_a_discriminated_value_is_explained_by_the_schema_it_chose() -> None:
     assert validator.is_valid({"kind": "cat", "lives": 9})
     assert told(validator, {"kind": "cat", "lives": "9"}) == [(("lives",), "type", "must be a whole number")]
     assert told(validator, {"kind": "dog"}) == [(("bark",), "required", "is required")]
-    assert told(validator, {"kind": "cow"}) == [(("kind",), "discriminator", "must be one of: cat, Cat, dog, Dog")]
+    assert told(validator, {"kind": "cow"}) == [(("kind",), "discriminator", "must be one of: cat, dog")]
     assert told(validator, {}) == [(("kind",), "discriminator", "is required")]
     assert told(validator, [1]) == [((), "type", "must be an object")]
 

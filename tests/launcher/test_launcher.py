@@ -37,12 +37,12 @@ class Checkout:
         shutil.copy(LAUNCHER, root / "thalweg")
         self.lock("1.0")
 
-    def lock(self, version: str, *, spoil: bool = False) -> None:
-        wheel = self.wheels / f"demo_package-{version}-py3-none-any.whl"
-        info = f"demo_package-{version}.dist-info"
+    def lock(self, version: str, *, spoil: bool = False, package: str = "demo_package", lock: str = "runtime") -> None:
+        wheel = self.wheels / f"{package}-{version}-py3-none-any.whl"
+        info = f"{package}-{version}.dist-info"
         files = {
-            "demo_package.py": f"VERSION = {version!r}\n" + "#" * int(float(version)),  # Python tells sources by size
-            f"{info}/METADATA": f"Metadata-Version: 2.1\nName: demo-package\nVersion: {version}\n"
+            f"{package}.py": f"VERSION = {version!r}\n" + "#" * int(float(version)),  # Python tells sources by size
+            f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n"
             "Requires-Dist: does-not-exist-anywhere\n",  # never looked for: the lock is complete by itself
             f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
         }
@@ -54,9 +54,8 @@ class Checkout:
             for name, text in {**files, f"{info}/RECORD": f"{record}{info}/RECORD,,\n"}.items():
                 archive.writestr(name, text)
         digest = "0" * 64 if spoil else hashlib.sha256(wheel.read_bytes()).hexdigest()
-        (self.root / "locks/runtime.txt").write_text(
-            f"--no-index\n--find-links {self.wheels}\ndemo-package=={version} \\\n    --hash=sha256:{digest}\n"
-        )
+        pinned = f"{package.replace('_', '-')}=={version} \\\n    --hash=sha256:{digest}\n"
+        (self.root / f"locks/{lock}.txt").write_text(f"--no-index\n--find-links {self.wheels}\n{pinned}")
 
     def environment(self, *, uv: bool = True) -> dict[str, str]:
         """A PATH with the system's tools, and uv unless a test is about pip."""
@@ -144,6 +143,35 @@ def test_a_package_with_another_hash_is_not_installed_and_the_next_start_tries_a
     assert "run the same command again" in first.stderr
     checkout.lock("1.0")
     assert said(checkout.start(uv=uv))["version"] == "1.0"
+
+
+@pytest.mark.parametrize("uv", [False, True], ids=["pip", "uv"])
+def test_an_extra_is_installed_on_top_and_comes_along_ever_after(checkout, uv):
+    checkout.lock("3.0", package="demo_speech", lock="speech")
+    python = checkout.root / ".venv/bin/python"
+
+    def heard() -> bool:
+        return subprocess.run([python, "-c", "import demo_speech"], capture_output=True, check=False).returncode == 0
+
+    said(checkout.start(uv=uv))
+    assert not heard()
+    done = checkout.start("--extra", "speech", uv=uv)
+    assert done.returncode == 0, done.stderr
+    assert heard()
+    assert checkout.start("--help", uv=uv).stderr == ""  # nothing is left to do
+    checkout.lock("2.0")
+    shutil.rmtree(checkout.root / ".venv")
+    assert said(checkout.start(uv=uv))["version"] == "2.0"
+    assert heard()
+
+
+def test_an_extra_that_there_is_not_or_that_cannot_be_installed_is_not_remembered(checkout):
+    unknown = checkout.start("--extra", "telepathy")
+    assert unknown.returncode == 1
+    assert "speech (recordings to text)" in unknown.stderr
+    checkout.lock("3.0", package="demo_speech", lock="speech", spoil=True)
+    assert checkout.start("--extra", "speech").returncode == 1
+    assert said(checkout.start())["version"] == "1.0"
 
 
 def test_an_installation_that_was_killed_is_finished_by_the_next_start(checkout):

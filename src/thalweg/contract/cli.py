@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="contract",
-    help="The published contracts: lint, bundle, generate, check, diff, coverage, publish, clients.",
+    help="The published contracts: lint, bundle, generate, check, diff, coverage, publish, clients, pages.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
 )
@@ -37,7 +37,9 @@ Surfaces = Annotated[
     list[str] | None, typer.Option("--surface", "-s", help="Only this surface; may be given several times.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout.")]
-Root = Annotated[Path | None, typer.Option("--project", help="The project's folder.", show_default="here or above")]
+Root = Annotated[
+    Path | None, typer.Option("--project", help="The project's folder.", show_default="THALWEG_ROOT, here or above")
+]
 
 
 @contextmanager
@@ -196,7 +198,7 @@ def diff(
     everything: Annotated[bool, typer.Option("--all", help="Show harmless changes too.")] = False,
     project: Root = None,
 ) -> None:
-    """Compare with the last release; fail on a breaking change without a new major version."""
+    """Compare with the last release; fail on a breaking change that the version does not announce."""
     from thalweg.contract import diff as diffs
 
     with _opened(project, surface, as_json) as (found, chosen):
@@ -225,8 +227,7 @@ def _show_comparison(one: Comparison, everything: bool) -> None:
             table.add_row(f"[{colours[change.verdict]}]{change.verdict}[/]", _plain(change.where), _plain(change.what))
     out.print(table)
     if not one.allowed:
-        major = int(one.released.partition(".")[0]) + 1
-        out.print(f"[red]raise info.version to {major}.0.0, or take the breaking changes back[/]")
+        out.print(f"[red]raise info.version to {one.needed}, or take the breaking changes back[/]")
 
 
 @app.command()
@@ -283,6 +284,26 @@ def publish(
         for one in files:
             table.add_row(f"[cyan]{folder / one.file}[/]", one.openapi, f"{one.bytes:,}", one.sha256[:16])
         out.print(table)
+
+
+@app.command()
+def pages(
+    files: Annotated[list[Path] | None, typer.Argument(help="Markdown files.", show_default="docs/**/*.md")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; fail when a table is not true.")] = False,
+    project: Root = None,
+) -> None:
+    """Write the tables that documents have of the contracts (`<!-- table: tags shop -->`)."""
+    from thalweg.contract import pages as documents
+
+    with _opened(project, None, False) as (found, _):
+        stale = [page for page in documents.pages(found, files or ()) if page.stale]
+        for page in stale:
+            if not check:
+                documents.write(page)
+            out.print(f"{page.file}: {'not true any more' if check else 'written'}", soft_wrap=True)
+        if check and stale:
+            err.print("[red]run `thalweg contract pages`[/]")
+            raise typer.Exit(1)
 
 
 class ClientLanguage(StrEnum):

@@ -68,8 +68,13 @@ class Coverage:
         }
 
 
-def coverage(project: Project, surfaces: Sequence[str], report: Path | None = None) -> Coverage:
-    """Count operations by surface and tag. A surface without sources yet counts by its inventory alone."""
+def coverage(
+    project: Project, surfaces: Sequence[str], report: Path | None = None, *, generated: bool = False
+) -> Coverage:
+    """Count operations by surface and tag. A surface without sources yet counts by its inventory alone.
+
+    `generated` reads what was generated instead of the sources: a hundred times faster, and right where they agree.
+    """
     listed = inventory(project)
     answers, fuzzed = _answers(report or project.root / FUZZ)
     library = Library(project.root)
@@ -82,7 +87,10 @@ def coverage(project: Project, surfaces: Sequence[str], report: Path | None = No
     for surface in surfaces:
         wanted = dict.fromkeys(listed.get(surface, ()))
         entries: Sequence[Mapping[str, Any]] = ()
-        if project.source(surface).exists():
+        kept = project.generated / surface / "operations.json"
+        if generated and kept.exists():
+            entries = json.loads(kept.read_bytes())["operations"]
+        elif project.source(surface).exists():
             document = bundle(surface, project.source(surface), library).document
             made, _ = manifest.build(surface, project.base_path(surface), project.handlers, document)
             entries = made["operations"]

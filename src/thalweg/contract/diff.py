@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from thalweg.contract import manifest, promises
 from thalweg.contract.bundle import bundle
+from thalweg.contract.comparable import MEMBER, comparable
 from thalweg.contract.project import Project
 from thalweg.contract.sources import Library
 
@@ -46,8 +47,14 @@ class Comparison:
 
     @property
     def allowed(self) -> bool:
-        """Nothing breaks, or the major version says so."""
-        return not self.breaking or self.released is None or _major(self.present) > _major(self.released)
+        """Nothing breaks, or the version says so: its major number, and before 1.0 its minor one."""
+        return not self.breaking or self.released is None or _parts(self.present) >= _parts(self.needed)
+
+    @property
+    def needed(self) -> str:
+        """The lowest version that may break what was released (Semantic Versioning 2.0.0, 4 and 8)."""
+        major, minor = _parts(self.released or "0.0")[:2]
+        return f"{major + 1}.0.0" if major else f"0.{minor + 1}.0"
 
     def counts(self) -> dict[str, int]:
         """How many changes of each verdict there are."""
@@ -97,6 +104,7 @@ def compare(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:
     """Every change between two bundled 3.0 documents, the breaking ones first."""
     from specshift import diff_specs
 
+    before, now = comparable(before), comparable(now)
     changes = [
         _corrected(Change(one.severity.value, one.location, one.message))
         for one in diff_specs(_flattened(before), _flattened(now)).changes
@@ -106,9 +114,10 @@ def compare(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:
     return sorted(unique.values(), key=lambda one: (_RANK[one.verdict], one.where, one.what))
 
 
-def _major(version: str) -> int:
-    found = re.match(r"\d+", version)
-    return int(found.group()) if found else 0
+def _parts(version: str) -> tuple[int, int, int]:
+    found = re.match(r"(\d+)(?:\.(\d+))?(?:\.(\d+))?", version)
+    major, minor, patch = found.groups(default="0") if found else ("0", "0", "0")
+    return int(major), int(minor), int(patch)
 
 
 # --- what specshift is shown -----------------------------------------------------------------------
@@ -154,6 +163,10 @@ _CORRECTIONS: tuple[_Correction, ...] = (
     (r"^Parameter .* has been removed", "", "breaking", "an undeclared query parameter is refused"),
     (r"^Content type .* no longer offered", "", "breaking", "a client may send or want it"),
     (r"^Format changed", "", "breaking", "the value means something else"),
+    (rf"^Field '{MEMBER}' has been removed", "response", "info", "a variant that no longer comes surprises nobody"),
+    (rf"^New field added: '{MEMBER}'", "response", "warning", "a client may not expect the variant"),
+    (r"'integer' -> 'number'", "request", "info", "more is accepted"),
+    (r"'number' -> 'integer'", "response", "info", "an integer is a number"),
     (r"is now read-only", "request", "breaking", "closed objects refuse it"),
     (r"now read-only|now marked as read-only", "response", "info", "answers do not change"),
 )

@@ -1,8 +1,9 @@
 """`thalweg contract lint --external`: Spectral and Redocly as second and third opinions.
 
-Both read the bundle, with the settings of `spectral.yaml` and `redocly.yaml` beside the contracts where these exist,
-their recommended rules where not. What they say is shown at the line of the source that it is about; a place that
-`lint-exceptions.yaml` exempts from the same rule of ours is exempt from theirs.
+Both read the copy that is published (3.0.3, where streams are typed by their events), with the settings of
+`spectral.yaml` and `redocly.yaml` beside the contracts where these exist, their recommended rules where not. What they
+say is shown at the line of the source that it is about; a place that `lint-exceptions.yaml` exempts from the same rule
+of ours is exempt from theirs.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from thalweg.contract import tools
-from thalweg.contract.bundle import Bundle, bundle
+from thalweg.contract.bundle import Bundle, as_json, bundle
 from thalweg.contract.findings import ContractError, Finding, Place, Severity, in_order
 from thalweg.contract.lint import exceptions
 from thalweg.contract.project import Project
+from thalweg.contract.publish import type_streams
 from thalweg.contract.sources import Library, escape, place_of, place_of_child
 
 SAME: dict[str, str] = {"redocly/no-ambiguous-paths": "path-ambiguous", "redocly/no-identical-paths": "path-ambiguous"}
@@ -37,7 +39,9 @@ def lint(project: Project, surfaces: Sequence[str]) -> list[Finding]:
     with tempfile.TemporaryDirectory(prefix="thalweg-lint-") as place:
         folder = Path(place)
         for name, one in made.items():
-            (folder / f"{name}.json").write_bytes(one.json())
+            published = json.loads(one.json())
+            type_streams(published)
+            (folder / f"{name}.json").write_bytes(as_json(published))
         found = [*_spectral(project, made, folder), *_redocly(project, made, folder)]
     exempt = {(one.rule, one.surface, one.pointer) for one in exceptions(project, library)}
     return in_order(one for one in found if (SAME.get(one.rule, ""), one.surface, one.pointer) not in exempt)

@@ -5,6 +5,8 @@ Equal sources give equal bytes, on every machine: `thalweg contract check` compa
 
 from __future__ import annotations
 
+import ast
+import json
 import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -108,7 +110,8 @@ def request_models(header: str, roots: manifest.Roots) -> str:
 def response_models(header: str, shapes: Shapes) -> str:
     """`responses.py`: TypedDicts of response bodies and stream events. They cost nothing at run time."""
     header += '"""Response bodies and stream events, as handlers answer them."""\n'
-    return _models(header, shapes, {"output_model_type": "typing.TypedDict"}).rstrip() + "\n"
+    code = _models(header, shapes, {"output_model_type": "typing.TypedDict"}).rstrip() + "\n"
+    return _late(code) if "= TypedDict(" in code else code
 
 
 def _models(header: str, shapes: Shapes, options: Mapping[str, Any]) -> str:
@@ -147,6 +150,35 @@ def _models(header: str, shapes: Shapes, options: Mapping[str, Any]) -> str:
         **chosen,
     )
     return re.sub(r"\n{4,}", "\n\n\n", str(code))
+
+
+def _late(code: str) -> str:
+    """`code` with the types inside `X = TypedDict("X", {"from": Y})` in quotes.
+
+    That is the form of a shape whose names are no Python names (`from`, `x-y`). It is a call, evaluated when the module
+    is imported, and it may name a shape that only follows.
+    """
+    lines = code.splitlines()
+    places: list[tuple[ast.expr, str]] = []
+    for node in ast.parse(code).body:
+        if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Call) or len(node.value.args) < 2:
+            continue
+        fields = node.value.args[1]
+        assert isinstance(fields, ast.Dict), "a TypedDict is made of a dict of its fields"
+        for value in fields.values:
+            # Checkers want the marker outside of the quotes.
+            marked = isinstance(value, ast.Subscript) and ast.unparse(value.value) == "NotRequired"
+            inner = value.slice if isinstance(value, ast.Subscript) and marked else value
+            places.append((inner, json.dumps(ast.unparse(inner))))
+    for place, quoted in reversed(places):
+        assert place.end_lineno is not None, "parsed code has places"
+        assert place.end_col_offset is not None, "parsed code has places"
+        first, last = place.lineno - 1, place.end_lineno - 1
+        # Columns count bytes.
+        before = lines[first].encode()[: place.col_offset].decode()
+        after = lines[last].encode()[place.end_col_offset :].decode()
+        lines[first : last + 1] = [before + quoted + after]
+    return "\n".join(lines) + "\n"
 
 
 def _import(code: str, line: str) -> str:

@@ -46,10 +46,13 @@ def for_python(made: Bundle) -> tuple[JSON, list[str]]:
 
 
 def for_java(made: Bundle) -> tuple[JSON, list[str]]:
-    """OpenAPI 3.0 with streams as text, one media type a success, and without links."""
+    """OpenAPI 3.0 with streams as text, one media type a success, null beside types; no loose unions, no links."""
     document = json.loads(made.json())
     notes = one_media_type(document)
     drop_links(document)
+    nullable_references(document)
+    notes += any_for_loose_unions(document)
+    lists_for_sets(document)
     return document, notes
 
 
@@ -140,6 +143,59 @@ def drop_links(document: JSON) -> None:
         if kind == "response":
             node.pop("links", None)
     document.get("components", {}).pop("links", None)
+
+
+def nullable_references(document: JSON) -> None:
+    """`oneOf: [Thing, Null]` becomes `Thing` with `nullable` beside it, in place.
+
+    openapi-generator makes an enum without values of `Null`, which does not compile.
+    """
+    schemas = document.get("components", {}).get("schemas", {})
+    nulls = [name for name, schema in schemas.items() if schema.get("enum") == [None]]
+    references = [f"#/components/schemas/{name}" for name in nulls]
+
+    def is_null(schema: JSON) -> bool:
+        return schema.get("$ref") in references or schema.get("enum") == [None]
+
+    for kind, node in _walk("openapi", document):
+        for word in ("oneOf", "anyOf") if kind == "schema" else ():
+            kept = [one for one in node.get(word, ()) if not is_null(one)]
+            if len(kept) < len(node.get(word, ())):
+                del node[word]
+                node["allOf" if len(kept) == 1 else word] = kept
+                node["nullable"] = True
+    for name in nulls:
+        del schemas[name]
+    # What is left stands alone: a property that is always null.
+    _replace("openapi", document, lambda one: {"nullable": True} if is_null(one) else one)
+
+
+def any_for_loose_unions(document: JSON) -> list[str]:
+    """Unions that hold more than named objects with properties become any value, in place: `Object` in Java.
+
+    For a member that is a list or a map openapi-generator writes `List<X>.class`, which does not compile.
+    """
+    schemas = document.get("components", {}).get("schemas", {})
+    notes = []
+    for kind, node in _walk("openapi", document):
+        if kind != "schema" or not {"oneOf", "anyOf"} & node.keys():
+            continue
+        members = [one for word in ("oneOf", "anyOf") for one in node.get(word, ())]
+        names = [one.get("$ref", "").rpartition("/")[2] for one in members]
+        if all("properties" in schemas.get(name, {}) for name in names):
+            continue
+        for word in ("oneOf", "anyOf", "discriminator"):
+            node.pop(word, None)
+        kinds = ", ".join(name or one.get("type", "any value") for name, one in zip(names, members, strict=True))
+        notes.append(f"a value of {kinds} is an Object")
+    return list(dict.fromkeys(notes))
+
+
+def lists_for_sets(document: JSON) -> None:
+    """Forget `uniqueItems`, in place: openapi-generator makes a `Set` and asks it for its n-th member in forms."""
+    for kind, node in _walk("openapi", document):
+        if kind == "schema":
+            node.pop("uniqueItems", None)
 
 
 def _walk(kind: str, node: Any) -> Iterator[tuple[str, JSON]]:

@@ -1,7 +1,8 @@
 """Handler functions and operations, one to one: read from the source text, without importing a handler.
 
 `operationId: createThing` on tag `things` of surface `s` is `create_thing` in `<handlers>/s/things.py`. Besides the
-functions of its tag a module holds private ones only (`_name`); `wire.py`, `errors.py` and `_private.py` are free.
+functions of its tag a module holds private ones only (`_name`); `wire.py`, `wire_things.py`, `errors.py` and
+`_private.py` are free.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def read(project: Project, surface: str) -> tuple[dict[str, dict[str, Handler]],
     findings = []
     folder = project.handlers_folder / surface
     for file in sorted(folder.glob("*.py")):
-        if file.stem in FREE_MODULES or file.stem.startswith("_"):
+        if file.stem in FREE_MODULES or file.stem.startswith(("_", "wire_")):
             continue
         name = file.relative_to(project.root).as_posix()
         try:

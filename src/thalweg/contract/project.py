@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,11 +78,11 @@ class Project:
 
 
 def find(start: Path | None = None) -> Project:
-    """The project that `start` (default: the working directory) lies in.
+    """The project that `start` lies in; not given: THALWEG_ROOT (which ./thalweg sets), or the working directory.
 
     Raises `ContractError` where no parent folder has a pyproject.toml with a `[tool.thalweg]` table.
     """
-    here = (start or Path.cwd()).resolve()
+    here = (start or Path(os.environ.get("THALWEG_ROOT") or Path.cwd())).resolve()
     for folder in (here, *here.parents):
         file = folder / "pyproject.toml"
         if file.is_file():

@@ -87,7 +87,8 @@ def type_streams(document: dict[str, Any]) -> None:
                 media = response.get("content", {}).get("text/event-stream")
                 if media is not None:
                     told = media.get("schema", {}).get("description", "The events' data.")
-                    media["schema"] = {"description": told, "oneOf": payloads}
+                    # One event is no choice: generators make a union of one of it, and Redocly says so.
+                    media["schema"] = payloads[0] if len(payloads) == 1 else {"description": told, "oneOf": payloads}
                     media.pop("example", None)  # frames, not data
                     media.pop("examples", None)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import json
+import re
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -33,11 +35,20 @@ def scaffold(project: Project, manifest: Mapping[str, Any]) -> dict[str, list[st
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / "__init__.py").exists():
             (folder / "__init__.py").write_text("", "utf-8")
-        text = file.read_text("utf-8") if file.exists() else f'"""{entries[0]["tag"]}."""\n'
+        text = file.read_text("utf-8") if file.exists() else _docstring(project, surface, entries[0]["tag"])
         file.write_text(_extended(text, project, surface, entries), "utf-8")
         written[file.relative_to(project.root).as_posix()] = [snake_case(one["operation_id"]) for one in entries]
         _tidy(file)
     return written
+
+
+def _docstring(project: Project, surface: str, tag: str) -> str:
+    """What the contract says of the tag in its first sentence; the tag's name where it says nothing."""
+    file = project.generated / surface / "bundle.json"
+    tags = json.loads(file.read_bytes()).get("tags", ()) if file.exists() else ()
+    said = next((one.get("description", "") for one in tags if one["name"] == tag), "")
+    sentence = re.split(r"(?<=[.!?])\s", " ".join(said.split()), maxsplit=1)[0].translate({34: 39, 92: 47})
+    return f'"""{sentence or f"Operations of the tag {tag}."}"""\n'
 
 
 def _extended(text: str, project: Project, surface: str, entries: list[Entry]) -> str:

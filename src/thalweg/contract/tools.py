@@ -33,11 +33,13 @@ JAVA = 11
 
 
 def missing(tool: str) -> str | None:
-    """Why `tool` (`node`, `java`, or a module of `PYTHON`) cannot be used here, in a sentence; None when it can."""
+    """Why `tool` (`node`, `java`, `javac`, a module of `PYTHON`) cannot be used here, in a sentence; None if it can."""
     if tool == "node":
         return _node()
     if tool == "java":
         return _java()
+    if tool == "javac":
+        return None if shutil.which("javac") else "a Java compiler (a JDK, not only a runtime) is not installed"
     if importlib.util.find_spec(tool) is None:
         return f"{tool.replace('_', '-')} is not installed in this Python environment"
     return None

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 from uuid import UUID
 
 # --- what the edge knows of a request -------------------------------------------------------------
@@ -22,10 +22,23 @@ class Facts:
     operation_id: str
     method: str
     path: str
+    """Percent-decoded, with the surface's base path."""
     request_id: str
     """The caller's `X-Correlation-ID` when it is a sane token, else made here."""
     address: str | None = None
     user_agent: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Every header by its lower-case name, as latin-1 text; decoded when it is asked for. A repeated one is a list."""
+    raw_path: str = ""
+    """As it was sent, percent-encoded, without the query: what signatures are made over."""
+    base_path: str = ""
+    """What of `raw_path` the surface lies under; empty where it is served alone."""
+    query: str = field(default="", repr=False)
+    """The raw query string. It may hold a credential: not for logs."""
+    scheme: str = "http"
+    """`http` or `https`, as the server saw it or a trusted proxy says."""
+    path_values: Mapping[str, str] = field(default_factory=dict)
+    """The values of the path template by name, still percent-encoded and not yet checked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +47,11 @@ class Credential:
 
     scheme: str
     kind: str
-    """`bearer`, `api_key`, `cookie`, `basic` or `signature`."""
+    """`bearer`, `api_key` (header or query), `cookie`, `basic` or `signature`."""
     value: str = field(repr=False)
     """Token, key or cookie value; `user:password` for basic; the signature header for signed requests."""
     body: bytes = field(default=b"", repr=False)
-    """The raw body, for signed requests only."""
+    """The raw body, for schemes with `x-signed` only. Method, path and headers of the request are in `Facts`."""
 
 
 class Caller(Protocol):
@@ -91,7 +104,12 @@ class Idempotency(Protocol):
 
 
 class Application(Protocol):
-    """What a platform gives the edge. Every method may block (it is called in the thread pool)."""
+    """What a platform gives the edge. Every method may block (it is called in the thread pool).
+
+    It may also have `gauges()`: from the names of further metrics to what they tell and what reads their present value
+    (`{name: (text, read)}`; `read` answers a number at once, every two seconds). And `blueprints()`: Flask blueprints
+    of pages that stand beside the contracts.
+    """
 
     errors: tuple[type[Exception], ...]
     """Exceptions with `.code`, `.message` and `.facts`: the domain's errors."""
@@ -111,7 +129,17 @@ class Application(Protocol):
     def authenticate(self, credential: Credential, facts: Facts) -> tuple[Caller, float]:
         """The caller, and for how many seconds the edge may remember the answer (0: never).
 
-        Raises a domain error (`unauthenticated`). A revocation must call the `forget` that `start` was given.
+        Raises a domain error (`unauthenticated`); its fact `reason` (`invalid_token` unless told otherwise,
+        `expired_token`) reaches the surface's `errors.py`. What depends on more than the credential's value (on
+        another header, say) must not be remembered; signatures never are. A revocation must call the `forget` that
+        `start` was given.
+        """
+        ...
+
+    def admit(self, caller: Caller, facts: Facts) -> Caller:
+        """Look at a caller, remembered or not, in the light of this one request; answers it, or one that may less.
+
+        Called on the event loop for every request: it must not block. Raises a domain error (`forbidden`).
         """
         ...
 
@@ -148,13 +176,16 @@ class Reply:
 
 @dataclass(slots=True)
 class File:
-    """A download. Exactly one of `path`, `data` and `chunks`; ranges work on the first two."""
+    """A download. Exactly one of `path`, `data`, `opener` and `chunks`; ranges work on all but the last."""
 
     media_type: str
     name: str | None = None
     path: str | None = None
     data: bytes | None = None
     chunks: Iterable[bytes] | None = None
+    opener: Callable[[], BinaryIO] | None = None
+    """Makes a seekable reader of `size` bytes; it is called, read and closed in the thread pool."""
+    size: int | None = None
     etag: str | None = None
     modified: float | None = None
     inline: bool = False
@@ -207,3 +238,17 @@ class Pending:
     then: Callable[[Any], Any]
     timed_out: Callable[[Any], Any]
     seconds: float = 30.0
+
+
+@dataclass(slots=True)
+class Outside:
+    """An answer that needs a short call to a server outside (a sign-in provider) between two transactions.
+
+    The edge commits the handler's transaction, runs `call()` in the same thread with no transaction and no connection
+    held, and then answers with `then(ctx, what_came)` in a new transaction of the caller's; that may be an `Outside`
+    again. `call` keeps its own time (`domain.kernel.outgoing`); what takes longer than seconds is a job and a
+    `Pending`. Under an idempotency key only the last answer is kept, so the first transaction must bear repeating.
+    """
+
+    call: Callable[[], Any]
+    then: Callable[[Any, Any], Any]

@@ -118,6 +118,16 @@ class BodyReader:
         reader, media_type, options = kind or self._choose(type_)
         return await reader(intake, media_type, options)
 
+    async def whole(self, headers: Iterable[tuple[bytes, bytes]], receive: Receive) -> bytes:
+        """The bytes as they come, within the limit, before anything of them is read: what a signature covers.
+
+        `read` takes them afterwards (`thalweg.edge.intake.again`). Raises `Problem` and `Disconnected` as `read` does.
+        """
+        _, length = self._look(headers)
+        if length is not None and length > self.max_bytes:
+            raise too_large(self.max_bytes)
+        return await Intake(receive, self.max_bytes).whole()
+
     def _look(self, headers: Iterable[tuple[bytes, bytes]]) -> tuple[bytes | None, int | None]:
         type_: bytes | None = None
         length: int | None = None

@@ -150,7 +150,11 @@ class Dialect:
     # --- discriminator -----------------------------------------------------------------------------
 
     def _cases(self, schema: Schema, keyword: str) -> list[tuple[list[str], Schema]]:
-        """Each referenced member with the property values that select it. Inline members are not considered."""
+        """Each referenced member with the property values that select it. Inline members are not considered.
+
+        A member that the mapping names goes by that name alone: what a component happens to be called is not for
+        clients to send.
+        """
         discriminator = schema.get("discriminator")
         if not isinstance(discriminator, Mapping):
             return []
@@ -164,8 +168,8 @@ class Dialect:
                 continue
             values = [value for value, target in mapping.items() if target == pointer]
             name = pointer.rsplit("/", 1)[-1]
-            if name not in mapping:
-                values.append(name)
+            if not values and name not in mapping:
+                values = [name]
             cases.append((values, member))
         return cases
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from typing import Any, cast
 
 import flask
@@ -20,6 +20,12 @@ from werkzeug.routing import Rule
 
 from thalweg.edge.guard import RawHeaders
 from thalweg.edge.pool import Pool
+
+_TOO_LARGE = b'{"error":"too_large","message":"The request body is too large."}'
+
+
+Mount = Callable[[Mapping[str, Any], Any, Any, RawHeaders], Awaitable[int]]
+"""`(scope, receive, send, extra)`: serves a request, with the headers `extra` on its answer, and answers its status."""
 
 
 class _NoSessions(SessionInterface):
@@ -123,6 +129,8 @@ class FlaskHost:
         self.app = app
         self.pool = pool
         self._rules: dict[str, Rule] = {}
+        self.mounts: dict[str, Mount] = {}
+        """Path prefix to what serves the paths below it instead of Flask: bodies that are too large to be held."""
 
     def add_operation(self, endpoint: str, path: str, method: str) -> Rule:
         """Register an operation as a view. What it does is handed to `operation` with each call.
@@ -151,12 +159,17 @@ class FlaskHost:
         finally:
             context.pop(error)
 
-    async def __call__(self, scope: Mapping[str, Any], receive: Any, send: Any, extra: RawHeaders = ()) -> int:  # type: ignore[assignment]
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any, extra: RawHeaders = ()) -> int:  # type: ignore[assignment]
         """Serve a page; answers the status it had."""
+        for prefix, mount in self.mounts.items():
+            if scope["path"].startswith(prefix):
+                scope["thalweg.path"] = prefix + "..."  # what follows may be a credential: not for the access log
+                return await mount(scope, receive, send, extra)
         body = await _read(receive, limit=1 << 20)
         if body is None:
-            await send({"type": "http.response.start", "status": 413, "headers": [(b"content-length", b"0"), *extra]})
-            await send({"type": "http.response.body", "body": b""})
+            headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(_TOO_LARGE)), *extra]
+            await send({"type": "http.response.start", "status": 413, "headers": [*headers, (b"connection", b"close")]})
+            await send({"type": "http.response.body", "body": _TOO_LARGE})
             return 413
         status, headers, data, close = await self.pool.run(self._page, environ_of(scope, body))
         await send({"type": "http.response.start", "status": status, "headers": [*headers, *extra]})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +45,24 @@ def header_map(raw: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
         else:
             headers[name] = known + (b"; " if name == b"cookie" else b", ") + value
     return headers
+
+
+class HeaderText(Mapping[str, str]):
+    """A header map as text by lower-case name. Nothing is decoded before it is asked for."""
+
+    __slots__ = ("_raw",)
+
+    def __init__(self, raw: Mapping[bytes, bytes]) -> None:
+        self._raw = raw
+
+    def __getitem__(self, name: str) -> str:
+        return self._raw[name.encode("latin-1", "replace")].decode("latin-1")
+
+    def __iter__(self) -> Iterator[str]:
+        return (name.decode("latin-1") for name in self._raw)
+
+    def __len__(self) -> int:
+        return len(self._raw)
 
 
 @dataclass(frozen=True, slots=True)

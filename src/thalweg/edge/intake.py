@@ -14,6 +14,15 @@ def too_large(limit: int) -> Problem:
     return Problem("too_large", f"The request body is larger than {limit} bytes.", facts={"max_bytes": limit})
 
 
+def again(body: bytes) -> Receive:
+    """A `receive` that gives a body which has come already."""
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return receive
+
+
 class Intake:
     """One request's body. `first()` before anything else; then `whole()` or `pieces()`."""
 

@@ -10,28 +10,53 @@ from __future__ import annotations
 import importlib.util
 import sys
 import threading
-from importlib.machinery import ModuleSpec
+from collections.abc import Callable
+from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any
 
 _lock = threading.RLock()  # one for all: a module that is being run may ask for another
 
 
-def import_later(name: str) -> None:
+def import_later(name: str, *callables: str, parents: bool = True) -> None:
     """Put the module `name` in its place, to be run with the first attribute that is asked of it.
 
-    Nothing happens when it has been imported already. Raises `ModuleNotFoundError` now when there is no such module.
+    `callables` may be asked for without that: each is a function that runs the module when it is called. It is for what
+    others import by name (`from x import Thing`), keep in an annotation or a method, and hardly ever call.
+
+    Without `parents` the packages that it lies in are not imported before. Nothing happens when the module has been
+    imported already. Raises `ModuleNotFoundError` now when there is no such module.
     """
     if name in sys.modules:
         return
-    spec = importlib.util.find_spec(name)
+    spec = importlib.util.find_spec(name) if parents else _find(name)
     if spec is None or spec.loader is None:
         raise ModuleNotFoundError(f"No module named {name!r}", name=name)
     module = _Later(spec)
+    for one in callables:
+        module.__dict__[one] = _deferred(module, one)
     sys.modules[name] = module
     parent, _, own = name.rpartition(".")
-    if parent:
+    if parent in sys.modules:
         setattr(sys.modules[parent], own, module)
+
+
+def _find(name: str) -> ModuleSpec | None:
+    parent, _, _ = name.rpartition(".")
+    if not parent or parent in sys.modules:
+        return importlib.util.find_spec(name)
+    package = _find(parent)
+    if package is None or package.submodule_search_locations is None:
+        return None
+    return PathFinder.find_spec(name, list(package.submodule_search_locations))
+
+
+def _deferred(module: _Later, name: str) -> Callable[..., Any]:
+    def call(*arguments: Any, **named: Any) -> Any:
+        module.run()
+        return module.__dict__[name](*arguments, **named)
+
+    return call
 
 
 class _Later(ModuleType):
@@ -47,6 +72,20 @@ class _Later(ModuleType):
 
     def __getattr__(self, name: str) -> Any:
         # Python comes here only for what is not in the module (yet).
+        if name == "__path__" and self._state == "waiting" and not self._is_package():
+            raise AttributeError(name)  # every `from x import y` asks whether x is a package
+        self.run()
+        try:
+            return self.__dict__[name]
+        except KeyError:
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}") from None
+
+    def _is_package(self) -> bool:
+        spec = self.__spec__
+        return spec is not None and spec.submodule_search_locations is not None
+
+    def run(self) -> None:
+        """Run the module, once."""
         with _lock:
             if self._state == "waiting":
                 self._state = "running"
@@ -61,8 +100,7 @@ class _Later(ModuleType):
                     self._state = "waiting"  # the next one who asks sees the same error
                     raise
                 self._state = "done"
+                parent, _, own = spec.name.rpartition(".")
+                if parent in sys.modules:
+                    setattr(sys.modules[parent], own, self)
                 self.__class__ = ModuleType  # type: ignore[assignment]  # from here on a module like any other
-            try:
-                return self.__dict__[name]
-            except KeyError:
-                raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}") from None

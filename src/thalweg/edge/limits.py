@@ -147,6 +147,7 @@ class Limits:
         self.rules: dict[str, LimitRule] = {name: limit_rules.read(name, rule) for name, rule in rules.items()}
         self._prefix = prefix
         self._clock = clock
+        self._timeout = timeout
         self._operations: dict[tuple[str, ...], tuple[LimitRule, ...]] = {}
         self._link = Link(redis_url, name="thalweg-limits", timeout=timeout, prelude=(("SCRIPT", "LOAD", _SCRIPT),))
         self.granted = 0
@@ -166,6 +167,11 @@ class Limits:
         """Whether limits are kept right now."""
         return self._link.up
 
+    def hvals(self, name: str, /) -> list[bytes]:
+        """The values of a hash, for other threads that have a question to the same server. Raises as `Link.ask`."""
+        values: list[bytes] = self._link.ask("HVALS", name, patience=self._timeout)
+        return values
+
     def rules_of(self, names: Sequence[str]) -> tuple[LimitRule, ...]:
         """The rules of an operation. Raises `RuleError` for a name without a rule: call it at start-up."""
         missing = [name for name in names if name not in self.rules]
@@ -176,8 +182,8 @@ class Limits:
     async def check(self, names: Sequence[str], caller: Caller, facts: Facts, safe: bool) -> Granted:
         """Count a request against `names`; the `RateLimit-*` headers of its reply.
 
-        Raises `Problem` `rate_limited` (fact `retry_after`, whole seconds) or, without Valkey and unless `safe`,
-        `unavailable`.
+        Raises `Problem` `rate_limited` (facts `retry_after`, whole seconds, and `limit`, the name of the first one that
+        is spent) or, without Valkey and unless `safe`, `unavailable`.
         """
         rules = self._operations.get(names) if isinstance(names, tuple) else None
         if rules is None:
@@ -214,7 +220,7 @@ class Limits:
         raise Problem(
             "rate_limited",
             "Too many requests.",
-            facts={"retry_after": after},
+            facts={"retry_after": after, "limit": _spent(rules, answer)},
             headers={**{name.decode(): value.decode() for name, value in headers}, "Retry-After": str(after)},
         )
 
@@ -239,6 +245,11 @@ class Limits:
             facts={"retry_after": 1},
             headers={"Retry-After": "1"},
         )
+
+
+def _spent(rules: Sequence[LimitRule], answer: Sequence[int]) -> str:
+    """The first limit of which nothing is left: of a refused request there is one."""
+    return next((rule.name for index, rule in enumerate(rules) if answer[2 * index + 2] < 1), rules[0].name)
 
 
 def _headers(rules: Sequence[LimitRule], numbers: Sequence[tuple[int, int]], answer: Sequence[int]) -> list[Header]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from hashlib import sha256
 from time import perf_counter
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import orjson
 import structlog
@@ -25,13 +25,14 @@ from pydantic import ValidationError
 from thalweg.edge.application import Application, Caller, Event, Facts, Pending, StoredReply
 from thalweg.edge.body import Payload
 from thalweg.edge.flaskhost import FlaskHost
-from thalweg.edge.guard import SECURITY_HEADERS, Cors, RawHeaders, correlation_id, header_map, isolate
+from thalweg.edge.guard import SECURITY_HEADERS, Cors, HeaderText, RawHeaders, correlation_id, header_map, isolate
+from thalweg.edge.intake import again
 from thalweg.edge.limits import Lease, Limits
 from thalweg.edge.observe import Observer
 from thalweg.edge.plan import Plan, Surface, compile_plan
 from thalweg.edge.pool import Pool
 from thalweg.edge.problem import Disconnected, Problem, Violation
-from thalweg.edge.reply import Outcome, ResponseMismatch, acceptable, compress, conditional, download
+from thalweg.edge.reply import Outcome, ResponseMismatch, acceptable, compress, conditional, download, header
 from thalweg.edge.router import Router
 from thalweg.edge.security import Authenticator
 from thalweg.edge.specification import METHODS, BundledSpecification
@@ -40,6 +41,8 @@ from thalweg.edge.tails import Tails
 log = structlog.get_logger("thalweg.edge")
 
 _LATE = "the request body is late"
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -193,19 +196,26 @@ class Edge(SpecMiddleware):  # type: ignore[misc]
             request_id=exchange.request_id,
             address=client[0] if client else None,
             user_agent=None if agent is None else agent.decode("latin-1")[:512],
+            headers=HeaderText(headers),
+            raw_path=_raw_path(scope),
+            base_path=plan.surface.base_path,
+            query=scope["query_string"].decode("latin-1"),
+            scheme=scope.get("scheme", "http"),
+            path_values=path_values,
         )
         payload: Payload | None = None
         try:
-            if plan.security is not None and plan.security.signed and plan.body is not None:
-                payload = await self._read(plan, scope, receive)
             query: bytes = scope["query_string"]
-            caller = exchange.caller = await services.authenticator(
-                plan.security, facts, headers, query, b"" if payload is None else payload.raw or b""
-            )
+            signed, body_from = b"", receive
+            if plan.security is not None and plan.security.signed and plan.body is not None:
+                # Believed before it is looked at: who cannot sign learns nothing of what a body must be.
+                signed = await self._in_time(plan, plan.body.whole(scope["headers"], receive))
+                body_from = again(signed)
+            caller = exchange.caller = await services.authenticator(plan.security, facts, headers, query, signed)
             if plan.permission is not None and plan.permission not in caller.permissions:
                 raise Problem(
                     "forbidden",
-                    f"The caller lacks the permission {plan.permission}.",
+                    getattr(caller, "refusal", None) or f"The caller lacks the permission {plan.permission}.",
                     facts={"required_scope": plan.permission},
                 )
             if plan.feature is not None:
@@ -219,8 +229,8 @@ class Edge(SpecMiddleware):  # type: ignore[misc]
             if not acceptable(headers.get(b"accept"), plan.reply.media_types):
                 raise Problem("not_acceptable", f"This answers {', '.join(plan.reply.media_types)}.")
             values = plan.parameters(path_values, query, scope["headers"])
-            if plan.body is not None and payload is None:
-                payload = await self._read(plan, scope, receive)
+            if plan.body is not None:
+                payload = await self._in_time(plan, plan.body.read(scope["headers"], body_from))
             outcome = await services.pool.run(self._handle, exchange, plan, caller, facts, values, payload)
             if outcome.pending is not None:
                 outcome = await self._wait(exchange, plan, caller, facts, outcome.pending)
@@ -232,19 +242,18 @@ class Edge(SpecMiddleware):  # type: ignore[misc]
         else:
             await self._send(exchange, outcome, send)
 
-    async def _read(self, plan: Plan, scope: Mapping[str, Any], receive: Any) -> Payload:
-        assert plan.body is not None
-        reading = plan.body.read(scope["headers"], receive)
+    async def _in_time(self, plan: Plan, reading: Coroutine[Any, Any, T]) -> T:
+        """What `reading` a body answers, or 408 when the body is late."""
         try:
             waits_for = reading.send(None)
         except StopIteration as done:  # most bodies have come with their headers, and need no clock
-            return cast(Payload, done.value)
+            return cast(T, done.value)
         # asyncio.timeout does the same at three times the price, and this is on the way of every write.
         task = asyncio.current_task()
         assert task is not None
         timer = asyncio.get_running_loop().call_later(plan.timeout, task.cancel, _LATE)
         try:
-            return cast(Payload, await _resumed(reading, waits_for))
+            return cast(T, await _resumed(reading, waits_for))
         except asyncio.CancelledError as cancelled:
             if cancelled.args != (_LATE,):
                 raise
@@ -274,18 +283,25 @@ class Edge(SpecMiddleware):  # type: ignore[misc]
             )
         key: str | None = values.get("idempotency_key") if plan.idempotent else None
 
-        def call() -> Outcome:
+        def transact(step: Callable[[Any], Any]) -> Outcome:
             with application.transaction(caller, facts) as ctx:
                 if key is None:
-                    return plan.reply.encode(plan.handler(ctx, **arguments), self._report)
+                    return plan.reply.encode(step(ctx), self._report)
                 fingerprint = _fingerprint(exchange, payload)
                 stored = application.idempotency.begin(ctx, plan.endpoint, key, fingerprint)
                 if stored is not None:
                     return self._replay(stored)
-                answer = plan.handler(ctx, **arguments)
-                outcome = plan.reply.encode(answer, self._report)
-                application.idempotency.record(ctx, plan.endpoint, key, fingerprint, _storable(outcome))
+                outcome = plan.reply.encode(step(ctx), self._report)
+                if outcome.outside is None:
+                    application.idempotency.record(ctx, plan.endpoint, key, fingerprint, _storable(outcome))
                 return outcome
+
+        def call() -> Outcome:
+            outcome = transact(lambda ctx: plan.handler(ctx, **arguments))
+            while outcome.outside is not None:
+                came, then = outcome.outside.call(), outcome.outside.then  # between transactions: see Outside
+                outcome = transact(partial(_after, then, came))
+            return outcome
 
         raw = payload.raw if payload is not None and payload.raw else b""
         assert plan.rule is not None
@@ -403,14 +419,11 @@ class Edge(SpecMiddleware):  # type: ignore[misc]
                 problem = Problem("internal", "Something went wrong.")
                 status, body = surface.envelope.status(problem), surface.envelope.body(problem, exchange.request_id)
         headers: RawHeaders = [(b"content-type", b"application/json")]
-        headers += [(name.lower().encode(), value.encode("latin-1")) for name, value in problem.headers.items()]
-        if (
-            status == 401
-            and plan is not None
-            and plan.security is not None
-            and "WWW-Authenticate" not in problem.headers
-        ):
-            headers.append((b"www-authenticate", plan.security.challenge.encode("latin-1")))
+        headers += [header(name, value) for name, value in problem.headers.items()]
+        if status == 401 and "WWW-Authenticate" not in problem.headers:
+            headers.append((b"www-authenticate", _challenge(plan, problem).encode("latin-1")))
+        if surface.cookies is not None:
+            headers += [header("Set-Cookie", cookie) for cookie in surface.cookies(problem, surface.base_path)]
         retry = problem.facts.get("retry_after")
         if retry is not None and "Retry-After" not in problem.headers:
             headers.append((b"retry-after", str(int(retry)).encode()))
@@ -453,6 +466,17 @@ def _resumed(coroutine: Coroutine[Any, Any, Any], waits_for: Any) -> Generator[A
         return done.value
     finally:
         coroutine.close()
+
+
+def _challenge(plan: Plan | None, problem: Problem) -> str:
+    """`WWW-Authenticate`: which credentials would do, and that a token was sent and is worth nothing (RFC 6750 3.1)."""
+    if plan is None or plan.security is None:
+        return "Bearer"
+    return plan.security.challenge if problem.scheme is None else plan.security.refusal
+
+
+def _after(then: Callable[[Any, Any], Any], came: Any, ctx: Any) -> Any:
+    return then(ctx, came)
 
 
 def _flask_rule(path: str) -> str:
@@ -501,7 +525,10 @@ def _fingerprint(exchange: Exchange, payload: Payload | None) -> bytes:
 
 
 def _storable(outcome: Outcome) -> StoredReply:
-    headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in outcome.headers)
+    # A cookie is a secret and is not kept: a repeated request does not sign its caller in again.
+    headers = tuple(
+        (name.decode("latin-1"), value.decode("latin-1")) for name, value in outcome.headers if name != b"set-cookie"
+    )
     if outcome.stream is not None:
         if outcome.stream.replay is None:
             raise ValueError("a streamed reply under an idempotency key needs `replay`")

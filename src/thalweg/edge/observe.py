@@ -91,7 +91,7 @@ class Observer:
         if plan is not None:
             line["operation"] = f"{surface.key}.{plan.operation_id}"
         else:
-            line["path"] = exchange.scope["path"][:200]
+            line["path"] = exchange.scope.get("thalweg.path", exchange.scope["path"])[:200]
         if caller is not None:
             line["actor"] = caller.key
             organisation = caller.organisation_id

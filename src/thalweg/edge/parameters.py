@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NoReturn
 
 from thalweg.edge import coercion
@@ -67,6 +68,30 @@ class _Parameter:
         return value if self.finish is None else self.finish(value)
 
 
+def _parameter(declared: Mapping[str, Any], compiler: Compiler) -> tuple[_Parameter, coercion.Shape, str | None] | None:
+    """A declared parameter, with its schema's shape and how it is spread over the query; None for an ignored header."""
+    name, where = declared["name"], declared["in"]
+    if where == "header" and name.lower() in _IGNORED_HEADERS:
+        return None
+    schema, read, many, raw, spread = _serialisation(declared, compiler)
+    shape = coercion.shape_of(compiler.bundle, schema)
+    plain = read is coercion.as_text and not _constrained(schema)
+    parameter = _Parameter(
+        name=name,
+        python=snake_case(name),
+        where=where,
+        required=bool(declared.get("required", False)),
+        read=read,
+        validator=None if plain else compiler.compile(schema, "request"),
+        finish=coercion.finisher(compiler.bundle, schema),
+        many=many,
+        raw=raw,
+        empty=bool(declared.get("allowEmptyValue", False)) and where == "query",
+        text="string" in shape.kinds,
+    )
+    return parameter, shape, spread
+
+
 class Parameters:
     """Compiled parameters. Immutable after `compile`, safe in threads."""
 
@@ -116,29 +141,13 @@ class Parameters:
         if clash := {name for name in names if names.count(name) > 1}:
             raise ContractError(f"Parameters share the Python name {', '.join(sorted(clash))}.")
         for declared in parameters:
-            made._add(declared, compiler)
+            parameter = compiler.once(declared, "parameter", partial(_parameter, declared, compiler))
+            if parameter is not None:
+                made._add(*parameter)
         return made
 
-    def _add(self, declared: Mapping[str, Any], compiler: Compiler) -> None:
-        name, where = declared["name"], declared["in"]
-        if where == "header" and name.lower() in _IGNORED_HEADERS:
-            return
-        schema, read, many, raw, spread = _serialisation(declared, compiler)
-        shape = coercion.shape_of(compiler.bundle, schema)
-        plain = read is coercion.as_text and not _constrained(schema)
-        parameter = _Parameter(
-            name=name,
-            python=snake_case(name),
-            where=where,
-            required=bool(declared.get("required", False)),
-            read=read,
-            validator=None if plain else compiler.compile(schema, "request"),
-            finish=coercion.finisher(compiler.bundle, schema),
-            many=many,
-            raw=raw,
-            empty=bool(declared.get("allowEmptyValue", False)) and where == "query",
-            text="string" in shape.kinds,
-        )
+    def _add(self, parameter: _Parameter, shape: coercion.Shape, spread: str | None) -> None:
+        name, where = parameter.name, parameter.where
         if where == "path":
             self._path.append(parameter)
         elif where == "query":

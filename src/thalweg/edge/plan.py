@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
@@ -15,15 +15,14 @@ from werkzeug.routing import Rule
 from thalweg.edge.body import Body, BodyReader
 from thalweg.edge.guard import RawHeaders
 from thalweg.edge.parameters import Parameters
-from thalweg.edge.problem import Envelope
+from thalweg.edge.problem import Envelope, Problem
 from thalweg.edge.reply import ReplyPlan
 from thalweg.edge.schema import Compiler, Validator
-from thalweg.edge.security import SecurityPlan
+from thalweg.edge.security import SAFE, SecurityPlan
 from thalweg.naming import snake_case
 
 DEFAULT_MAX_BYTES = 1 << 20
 DEFAULT_TIMEOUT = 30.0
-SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +35,8 @@ class Surface:
     compiler: Compiler
     models: Callable[[str], type[BaseModel] | None]
     """From an operation id to the generated model of its request body."""
+    cookies: Callable[[Problem, str], Sequence[str]] | None = None
+    """The envelope's `cookies`, where it has one: `Set-Cookie` values for a refusal under the base path."""
 
 
 @dataclass(slots=True)
@@ -92,6 +93,7 @@ def compile_plan(surface: Surface, operation: AbstractOperation, spool_dir: str)
             spool_dir=spool_dir,
         )
     names = [snake_case(parameter["name"]) for parameter in operation.parameters]
+    security = SecurityPlan.compile(operation.security, operation.security_schemes)
     return Plan(
         surface=surface,
         operation=operation,
@@ -99,13 +101,15 @@ def compile_plan(surface: Surface, operation: AbstractOperation, spool_dir: str)
         endpoint=f"{surface.key}.{operation_id}",
         method=method,
         safe=method in SAFE,
-        security=SecurityPlan.compile(operation.security, operation.security_schemes),
+        security=security,
         permission=declared.get("x-permission"),
         feature=declared.get("x-plan"),
         limits=(limits,) if isinstance(limits, str) else tuple(limits),
         idempotent=bool(declared.get("x-idempotency", False)),
         pagination=declared.get("x-pagination"),
-        parameters=Parameters.compile(operation.parameters, surface.compiler),
+        parameters=Parameters.compile(
+            operation.parameters, surface.compiler, known=() if security is None else security.query_keys
+        ),
         body=body,
         model=cache(partial(surface.models if body is not None else _no_model, operation_id)),
         handler=handler,

@@ -10,6 +10,7 @@ CODES: dict[str, tuple[int, str]] = {
     "bad_request": (400, "Bad request"),
     "validation": (400, "Invalid request"),
     "invalid": (400, "Invalid request"),
+    "captcha_failed": (400, "CAPTCHA not solved"),
     "unauthenticated": (401, "Unauthorized"),
     "payment_required": (402, "Payment required"),
     "forbidden": (403, "Forbidden"),
@@ -60,6 +61,8 @@ class Problem(Exception):
     facts: Mapping[str, Any] = field(default_factory=dict)
     violations: tuple[Violation, ...] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
+    scheme: str | None = None
+    """Of `unauthenticated`: the security scheme whose credential was refused; None when there was none."""
 
     @property
     def status(self) -> int:
@@ -74,7 +77,12 @@ class Envelope(Protocol):
     """A surface's `errors.py`.
 
     `status(problem)` may move a code to the status that the surface's contract uses for it (422 for validation, say);
-    `body(problem, request_id)` is the surface's error body, a JSON value.
+    `body(problem, request_id)` is the surface's error body, a JSON value. An `unauthenticated` problem says why in the
+    fact `reason` (`missing_token`, `invalid_token`, `expired_token`, or the platform's own word), a `rate_limited` one
+    names the limit in the fact `limit`.
+
+    A surface may also have `cookies(problem, base_path)`: complete `Set-Cookie` values for the refusal, to take a
+    worthless cookie back from a browser (`thalweg.edge.cookies.expired`).
     """
 
     @staticmethod

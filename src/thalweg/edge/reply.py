@@ -12,13 +12,14 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from email.utils import formatdate, parsedate_to_datetime
+from functools import partial
 from hashlib import blake2b
 from typing import Any
 from urllib.parse import quote
 
 import orjson
 
-from thalweg.edge.application import File, Pending, Reply, Stream
+from thalweg.edge.application import File, Outside, Pending, Reply, Stream
 from thalweg.edge.guard import RawHeaders
 from thalweg.edge.problem import Problem, Violation
 from thalweg.edge.schema import Compiler, Validator
@@ -27,6 +28,9 @@ COMPRESS_FROM = 2048
 """Bytes of JSON from which gzip pays."""
 
 CHUNK = 256 * 1024
+
+_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
+_VALUE = re.compile(r"[\t\x20-\x7E\x80-\xFF]*").fullmatch
 
 
 class ResponseMismatch(Exception):
@@ -47,6 +51,7 @@ class Outcome:
     file: File | None = None
     stream: Stream | None = None
     pending: Pending | None = None
+    outside: Outside | None = None
 
 
 @dataclass(slots=True)
@@ -62,7 +67,10 @@ class ReplyPlan:
     def __init__(self, operation_id: str, method: str, responses: Mapping[str, Any], compiler: Compiler) -> None:
         self.operation_id = operation_id
         self._method = method.upper()
-        self._declared = {status: _declare(response, compiler) for status, response in responses.items()}
+        self._declared = {
+            status: compiler.once(response, "response", partial(_declare, response, compiler))
+            for status, response in responses.items()
+        }
         successes = sorted(int(status) for status in responses if status.startswith("2"))
         self.success = successes[0] if successes else 200
         first = self._declared.get(str(self.success))
@@ -89,15 +97,19 @@ class ReplyPlan:
             return self._empty(self._empty_status(), (), report)
         if isinstance(answer, Reply):
             status = answer.status or (self.success if answer.body is not None else self._empty_status())
-            extra = [(n.lower().encode(), v.encode("latin-1")) for n, v in answer.headers.items()]
-            extra += [(b"set-cookie", cookie.encode("latin-1")) for cookie in answer.cookies]
+            extra = [header(name, value) for name, value in answer.headers.items()]
+            extra += [header("Set-Cookie", cookie) for cookie in answer.cookies]
             if answer.body is None:
                 return self._empty(status, extra, report)
             return self._json_outcome(answer.body, status, extra, report)
         if isinstance(answer, Stream):
-            return Outcome(self.success, stream=answer)  # its headers go out with its first event
+            for name, value in answer.headers.items():
+                header(name, value)  # they go out with its first event, when it is too late to say no
+            return Outcome(self.success, stream=answer)
         if isinstance(answer, Pending):
             return Outcome(self.success, pending=answer)
+        if isinstance(answer, Outside):
+            return Outcome(self.success, outside=answer)
         if isinstance(answer, File):
             declared = self._declared.get(str(self.success))
             if declared is not None and not _accepts(declared.media_types, answer.media_type):
@@ -143,6 +155,13 @@ class ReplyPlan:
         except (TypeError, ValueError) as error:
             raise ResponseMismatch(self.operation_id, status, f"not JSON: {error}") from error
         return Outcome(status, [content_type, *extra], data)
+
+
+def header(name: str, value: str) -> tuple[bytes, bytes]:
+    """A header as it goes out. Raises `ValueError` for what would end it and begin another one."""
+    if not _NAME(name) or not _VALUE(value):
+        raise ValueError(f"header {name!r} has characters that a header must not have")
+    return name.lower().encode(), value.encode("latin-1")
 
 
 def _declare(response: Mapping[str, Any], compiler: Compiler) -> _Declared:
@@ -241,7 +260,7 @@ def download(file: File, headers: Mapping[bytes, bytes], head: bool = False) -> 
     """Answer a file, a range of it, or 304. Raises `Problem` 416 for a range outside of it."""
     size = _size(file)
     out: RawHeaders = [(b"content-type", file.media_type.encode("latin-1"))]
-    out += [(name.lower().encode(), value.encode("latin-1")) for name, value in file.headers.items()]
+    out += [header(name, value) for name, value in file.headers.items()]
     if file.name is not None or not file.inline:
         out.append((b"content-disposition", disposition(file.name, inline=file.inline)))
     etag = file.etag.encode("latin-1") if file.etag else None
@@ -279,6 +298,8 @@ def disposition(name: str | None, *, inline: bool) -> bytes:
 def _size(file: File) -> int | None:
     if file.data is not None:
         return len(file.data)
+    if file.opener is not None:
+        return file.size
     return os.stat(file.path).st_size if file.path is not None else None
 
 
@@ -328,11 +349,11 @@ def _pieces(file: File, start: int, end: int | None) -> Iterator[bytes]:
     if file.data is not None:
         yield file.data[start : None if end is None else end + 1]
         return
-    if file.path is None:
+    if file.path is None and file.opener is None:
         yield from file.chunks or ()
         return
     assert end is not None
-    with open(file.path, "rb") as source:
+    with file.opener() if file.opener is not None else open(str(file.path), "rb") as source:
         source.seek(start)
         left = end - start + 1
         while left > 0 and (piece := source.read(min(CHUNK, left))):

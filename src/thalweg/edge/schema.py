@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from hashlib import sha256
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 import jsonschema_rs
 
@@ -27,6 +27,8 @@ __all__ = ["Compiler", "ContractError", "Direction", "Validator"]
 _EXPLAINED_NODES = 5_000
 _KEPT_ITEMS = 50
 _KEPT_NAMES = 500
+
+T = TypeVar("T")
 
 
 class Validator:
@@ -129,6 +131,7 @@ class Compiler:
         self._dialects = {"request": Dialect(bundle, "request"), "response": Dialect(bundle, "response")}
         self._validators: dict[bytes, Validator] = {}
         self._references: dict[tuple[str, str], Validator] = {}
+        self._made: dict[tuple[int, str], tuple[Schema, Any]] = {}
         self._lock = threading.Lock()
 
     def compile(self, schema: Schema, direction: Direction) -> Validator:
@@ -145,6 +148,24 @@ class Compiler:
             if isinstance(pointer, str):
                 self._references[(pointer, direction)] = validator
             return validator
+
+    def once(self, node: Schema, kind: str, make: Callable[[], T]) -> T:
+        """What `make` makes of a part of the document: once for all operations that refer to it.
+
+        The part is known by its identity, and held until `forget`.
+        """
+        key = (id(node), kind)
+        kept = self._made.get(key)
+        if kept is None:
+            kept = self._made[key] = (node, make())
+        made: T = kept[1]
+        return made
+
+    def forget(self) -> None:
+        """Everything is compiled: let go of what only served to do it."""
+        self._made = {}
+        self._references = {}
+        self._dialects = {"request": Dialect(self.bundle, "request"), "response": Dialect(self.bundle, "response")}
 
     def validators(self) -> tuple[Validator, ...]:
         """All that were compiled so far, each once: for warming up and for checks of a contract."""

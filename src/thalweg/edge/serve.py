@@ -29,11 +29,12 @@ from thalweg.edge.later import import_later
 from thalweg.edge.limits import Limits
 from thalweg.edge.middleware import Edge, Services
 from thalweg.edge.observe import Observer
+from thalweg.edge.origins import Origins
 from thalweg.edge.plan import Surface
 from thalweg.edge.pool import Pool
 from thalweg.edge.schema import Compiler
 from thalweg.edge.security import Authenticator
-from thalweg.edge.specification import BundledSpecification, HandlerResolver
+from thalweg.edge.specification import BundledSpecification, HandlerResolver, without_prose
 from thalweg.edge.sse import StreamOptions
 from thalweg.edge.tails import Tails
 from thalweg.portal import pages
@@ -105,7 +106,7 @@ class ApiProcess:
             application=self.application,
             pool=self.pool,
             host=self.host,
-            authenticator=Authenticator(self.application, self.pool),
+            authenticator=Authenticator(self.application, self.pool, origins=_origins(settings)),
             limits=self.limits,
             streams=self.tails,
             observer=self.observer,
@@ -113,18 +114,23 @@ class ApiProcess:
             spool_dir=str(spool),
             on_mismatch=settings.response_mismatch,
         )
-        self.bundles: dict[str, dict[str, Any]] = {}
+        self.surfaces: dict[str, str] = {}
+        """What is served, and where: empty for a surface that has the port to itself."""
         self.edge: Edge
         self._assemble()
         assert settings.database_url is not None
         self.health = Health(
             database_url=settings.database_url.reveal(),
-            redis_url=redis_url,
+            valkey=self.limits,
             limits=self.limits,
             streams=self.tails,
             queues=settings.queues,
         )
         self.flask.register_blueprint(pages(self))
+        if hasattr(self.application, "mounts"):  # not every platform has raw paths of its own
+            self.host.mounts.update(self.application.mounts(self.pool))
+        for blueprint in getattr(self.application, "blueprints", tuple)():  # nor pages
+            self.flask.register_blueprint(blueprint)
 
     def _assemble(self) -> None:
         chosen = self.project.chosen(list(self.settings.surfaces) or None)
@@ -133,17 +139,21 @@ class ApiProcess:
         for key in chosen:
             for name in ("requests", "responses"):
                 import_later(f"{self.project.generated.name}.{key}.{name}")
-            bundle = orjson.loads((self.project.generated / key / "bundle.json").read_bytes())
-            self.bundles[key] = bundle
+            bundle = without_prose(orjson.loads((self.project.generated / key / "bundle.json").read_bytes()))
+            self.surfaces[key] = "" if alone else self.project.surfaces[key]
+            envelope: Any = importlib.import_module(f"{self.project.handlers}.{key}.errors")
             surface = Surface(
                 key=key,
-                base_path="" if alone else self.project.surfaces[key],
-                envelope=importlib.import_module(f"{self.project.handlers}.{key}.errors"),  # type: ignore[arg-type]
+                base_path=self.surfaces[key],
+                envelope=envelope,
                 compiler=Compiler(bundle),
                 models=_models(self.project, key),
+                cookies=getattr(envelope, "cookies", None),
             )
             documents.append(Document(bundle, surface, HandlerResolver(self.project.handlers, key)))
         self.edge, _ = assemble(self.services, documents)
+        for document in documents:
+            document.surface.compiler.forget()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
@@ -174,6 +184,9 @@ class ApiProcess:
         await self.limits.start()
         await self.pool.run(self.application.start, forget)
         self.observer.watch(limits=self.limits, hub=self.tails.hub, pool=self.pool)
+        gauges = getattr(self.application, "gauges", None)
+        for name, (told, look) in (gauges() if gauges is not None else {}).items():
+            self.observer.gauge(name, told, look)
         self.observer.start()
         with quiet_heap():
             try:
@@ -212,6 +225,12 @@ def create(settings: Settings | None = None, root: Path | None = None) -> ApiPro
     if str(project.root) not in sys.path:
         sys.path.insert(0, str(project.root))
     return ApiProcess(settings, project)
+
+
+def _origins(settings: Settings) -> Origins:
+    """The pages that may use cookies: the server's own by its public address, and those that CORS lets in by name."""
+    own = (settings.public_url,) if settings.public_url else ()
+    return Origins((*own, *settings.cors_origins))
 
 
 def _limits(declared: Mapping[str, Any], changed: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
@@ -15,12 +15,12 @@ from werkzeug.exceptions import HTTPException, NotFound
 from werkzeug.wrappers import Response as AnyResponse
 
 from thalweg.edge import observe
-from thalweg.portal import gate
+from thalweg.portal import gate, mailbox
 from thalweg.portal.assets import VIEWER, Asset, Assets
 from thalweg.portal.documents import Documents
 from thalweg.portal.history import History
 from thalweg.portal.prose import beginning, inline, prose
-from thalweg.portal.surfaces import Surface, read, size, span
+from thalweg.portal.surfaces import Surface, Surfaces, size, span
 
 if TYPE_CHECKING:
     from thalweg.edge.serve import ApiProcess
@@ -69,9 +69,10 @@ def pages(process: ApiProcess) -> Blueprint:
     """The blueprint with all pages of `process`, which has been assembled."""
     blueprint = Blueprint("portal", __name__, template_folder="templates")
     assets = Assets()
-    surfaces = _surfaces(process)
-    documents = Documents({key: process.project.generated / key / "bundle.json" for key in process.bundles})
-    history = History(process.project, process.bundles)
+    bundles = {key: process.project.generated / key / "bundle.json" for key in process.surfaces}
+    surfaces = Surfaces(bundles, process.surfaces, process.limits.rules)
+    documents = Documents(bundles)
+    history = History(process.project, list(process.surfaces))
     health = process.health
 
     @blueprint.app_context_processor
@@ -124,6 +125,8 @@ def pages(process: ApiProcess) -> Blueprint:
     @blueprint.get("/coverage")
     def coverage() -> str:
         return render_template("portal/coverage.html", coverage=history.coverage())
+
+    mailbox.mount(blueprint, process.settings)
 
     # --- for programs -------------------------------------------------------------------------------
 
@@ -207,15 +210,7 @@ def pages(process: ApiProcess) -> Blueprint:
     return blueprint
 
 
-def _surfaces(process: ApiProcess) -> dict[str, Surface]:
-    alone = len(process.bundles) == 1 and bool(process.settings.surfaces)
-    return {
-        key: read(key, "" if alone else process.project.base_path(key), bundle, process.limits.rules)
-        for key, bundle in process.bundles.items()
-    }
-
-
-def _known(surfaces: dict[str, Surface], key: str) -> Surface:
+def _known(surfaces: Mapping[str, Surface], key: str) -> Surface:
     if key not in surfaces:
         raise NotFound
     return surfaces[key]

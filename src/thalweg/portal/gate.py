@@ -9,7 +9,7 @@ from typing import Any
 from flask import Response, make_response, request
 from werkzeug.exceptions import NotFound
 
-__all__ = ["metrics", "wants_page"]
+__all__ = ["local", "metrics", "wants_page"]
 
 _FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Real-IP")
 
@@ -30,7 +30,7 @@ def metrics(settings: Any) -> Response | None:
     if not settings.metrics:
         raise NotFound
     if settings.metrics_basic_auth is None:
-        if _local():
+        if local():
             return None
         return make_response({"error": "Forbidden", "message": "Set THALWEG_METRICS_BASIC_AUTH to ask from afar."}, 403)
     wanted = settings.metrics_basic_auth.reveal().encode()
@@ -44,7 +44,8 @@ def metrics(settings: Any) -> Response | None:
     return response
 
 
-def _local() -> bool:
+def local() -> bool:
+    """Whether a program on this machine asks, and not a proxy for somebody else."""
     if any(name in request.headers for name in _FORWARDED):
         return False
     try:

@@ -17,9 +17,6 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 import psycopg
-from redis import Redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from thalweg import heartbeats
 
@@ -87,24 +84,17 @@ class Health:
         self,
         *,
         database_url: str,
-        redis_url: str,
+        valkey: heartbeats.Readable,
         limits: Connected,
         streams: Connected,
         queues: Sequence[str],
     ) -> None:
-        """`queues` are those that should have workers."""
+        """`valkey` may hang and fail as it likes; `queues` are those that should have workers."""
         self._limits, self._streams, self._queues = limits, streams, queues
         self._database = _Database(database_url)
-        self._valkey = Redis.from_url(
-            redis_url,
-            socket_timeout=PATIENCE,
-            socket_connect_timeout=PATIENCE,
-            retry=Retry(NoBackoff(), 0),
-            client_name="thalweg-health",
-        )
         self._probes: dict[str, _Probe[Any]] = {
             "database": _Probe(self._database.ping),
-            "valkey": _Probe(lambda: heartbeats.signs(self._valkey)),
+            "valkey": _Probe(lambda: heartbeats.signs(valkey)),
         }
         self._lock = threading.Lock()
         self._last: tuple[float, Report] | None = None
@@ -121,7 +111,6 @@ class Health:
         for probe in self._probes.values():
             probe.close()
         self._database.close()
-        self._valkey.close()
 
     def _look(self) -> Report:
         end = time.monotonic() + PATIENCE

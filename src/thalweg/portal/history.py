@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import orjson
 
@@ -17,11 +17,11 @@ __all__ = ["History"]
 
 
 class History:
-    """For the surfaces of `bundles`. The comparing is imported when it is first asked for."""
+    """For some surfaces. The comparing is imported when it is first asked for."""
 
-    def __init__(self, project: Project, bundles: Mapping[str, Mapping[str, Any]]) -> None:
+    def __init__(self, project: Project, surfaces: Sequence[str]) -> None:
         self._project = project
-        self._bundles = bundles
+        self._surfaces = surfaces
         self._lock = threading.Lock()
         self._changes: dict[str, Comparison] | None = None
         self._coverage: tuple[float, Coverage] | None = None
@@ -30,7 +30,7 @@ class History:
         """Each surface as it is served beside its last release."""
         with self._lock:
             if self._changes is None:
-                self._changes = {surface: self._compare(surface) for surface in self._bundles}
+                self._changes = {surface: self._compare(surface) for surface in self._surfaces}
             return self._changes
 
     def coverage(self) -> Coverage:
@@ -41,7 +41,7 @@ class History:
         with self._lock:
             at = report.stat().st_mtime if report.exists() else 0.0
             if self._coverage is None or self._coverage[0] != at:
-                self._coverage = (at, coverage(self._project, list(self._bundles)))
+                self._coverage = (at, coverage(self._project, list(self._surfaces), generated=True))
             return self._coverage[1]
 
     def _compare(self, surface: str) -> Comparison:

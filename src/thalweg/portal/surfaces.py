@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+
+import orjson
 
 from thalweg.contract import manifest
 from thalweg.edge.limit_rules import LimitRule
 from thalweg.edge.plan import DEFAULT_MAX_BYTES, DEFAULT_TIMEOUT
 
-__all__ = ["Credential", "Failure", "Limit", "Operation", "Surface", "Tag", "size", "span"]
+__all__ = ["Credential", "Failure", "Limit", "Operation", "Surface", "Surfaces", "Tag", "size", "span"]
 
 EXAMPLE_WIDTH = 88
 """Characters: a longer example is shown on several lines."""
@@ -96,6 +100,34 @@ class Surface:
     @property
     def operations(self) -> list[Operation]:
         return [operation for tag in self.tags for operation in tag.operations]
+
+
+class Surfaces(Mapping[str, Surface]):
+    """The surfaces of a process, each read when the first page asks for it."""
+
+    def __init__(
+        self, bundles: Mapping[str, Path], base_paths: Mapping[str, str], rules: Mapping[str, LimitRule]
+    ) -> None:
+        """`bundles`: surface to the bundle's file, as `thalweg contract generate` writes it."""
+        self._bundles, self._base_paths, self._rules = dict(bundles), dict(base_paths), rules
+        self._read: dict[str, Surface] = {}
+        self._lock = threading.Lock()
+
+    def __getitem__(self, key: str) -> Surface:
+        file = self._bundles[key]
+        with self._lock:
+            if key not in self._read:
+                self._read[key] = read(key, self._base_paths[key], orjson.loads(file.read_bytes()), self._rules)
+            return self._read[key]
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._bundles
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._bundles)
+
+    def __len__(self) -> int:
+        return len(self._bundles)
 
 
 def read(key: str, base_path: str, bundle: Mapping[str, Any], rules: Mapping[str, LimitRule]) -> Surface:
@@ -205,7 +237,7 @@ def _credentials(bundle: Mapping[str, Any], operations: Sequence[Operation]) -> 
 
 
 def _how(scheme: Mapping[str, Any]) -> tuple[str, str]:
-    if scheme.get("x-signed"):
+    if scheme.get("x-signed") and "name" in scheme:
         return "Signature over the body", f"{scheme['name']}: <signature>"
     if scheme["type"] == "apiKey":
         where = scheme["in"]

@@ -1,0 +1,57 @@
+"""Agents: what they are, who may use them, what they can do.
+
+Definitions (`create_agent`, `get_agent`, `find_agent`, `list_agents`, `update_agent`, `delete_agent`,
+`duplicate_agent`, `list_versions`, `restore_version`), the marketplace (`publish_agent`, `list_marketplace`), access in
+four tiers (`access`), a person's own settings (`own_settings`), `tools`, `skills`, `confirmations`.
+"""
+
+from domain.agents import access, builtin, confirmations, own_settings, rules, skills, tools
+from domain.agents.definitions import (
+    bind_knowledge_bases,
+    create_agent,
+    delete_agent,
+    duplicate_agent,
+    find_agent,
+    get_agent,
+    list_agents,
+    list_versions,
+    may_edit,
+    names_of,
+    restore_version,
+    update_agent,
+)
+from domain.agents.marketplace import list_marketplace, publish_agent
+from domain.agents.people import Directory, Group, Person, bind_directory, caller, directory
+from domain.agents.spec import Agent, Publication
+
+__all__ = [
+    "Agent",
+    "Directory",
+    "Group",
+    "Person",
+    "Publication",
+    "access",
+    "bind_directory",
+    "bind_knowledge_bases",
+    "builtin",
+    "caller",
+    "confirmations",
+    "create_agent",
+    "delete_agent",
+    "directory",
+    "duplicate_agent",
+    "find_agent",
+    "get_agent",
+    "list_agents",
+    "list_marketplace",
+    "list_versions",
+    "may_edit",
+    "names_of",
+    "own_settings",
+    "publish_agent",
+    "restore_version",
+    "rules",
+    "skills",
+    "tools",
+    "update_agent",
+]

@@ -1,0 +1,67 @@
+"""The working parts of tools that lean on other contexts: documents and memories."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+from uuid import UUID
+
+from domain import inference, memory
+from domain.agents.tools.registry import Found, ToolResult, ToolRun, provide
+from domain.kernel.context import Ctx
+
+LIMIT = 8
+
+
+class Searches(Protocol):
+    """How documents are searched: what the person of `ctx` may see, the best first."""
+
+    def __call__(
+        self, ctx: Ctx, query: str, *, vector: Any, limit: int, knowledge_base_ids: Sequence[UUID]
+    ) -> Sequence[Found]: ...
+
+
+def bind_search(search: Searches | None) -> None:
+    """Give `search_documents` its working part. `vector` is the query's embedding, made outside the transaction."""
+    if search is None:
+        provide("search_documents", reads=None)
+        return
+
+    def search_documents(run: ToolRun, given: Mapping[str, Any]) -> ToolResult:
+        vector = inference.drivers().embedder.embed([given["query"]], run.deadline)[0]
+        with run.transaction() as ctx:
+            found = search(
+                ctx,
+                given["query"],
+                vector=vector,
+                limit=given.get("limit", LIMIT),
+                knowledge_base_ids=run.knowledge_base_ids,
+            )
+        return _passages(found, "document")
+
+    provide("search_documents", reads=search_documents)
+
+
+def search_memory(run: ToolRun, given: Mapping[str, Any]) -> ToolResult:
+    if run.user_id is None:
+        return _passages((), "memory")
+    vector = inference.drivers().embedder.embed([given["query"]], run.deadline)[0]
+    with run.transaction() as ctx:
+        recalled = memory.recall_personal(ctx, run.user_id, vector, limit=given.get("limit", LIMIT))
+    return _passages(
+        [
+            Found("memory", f"Memory of {m.created_at:%d %B %Y}", m.text, m.similarity, str(m.id))
+            for m in recalled
+            if m.conversation_id is None or m.conversation_id != run.conversation_id
+        ],
+        "memory",
+    )
+
+
+def _passages(found: Sequence[Found], kind: str) -> ToolResult:
+    """Numbers are put in by whoever called the tool: they count through the whole answer."""
+    data = {"count": len(found), "titles": [f.title[:200] for f in found][:20]}
+    return ToolResult("" if found else f"No {kind} was found.", data, tuple(found))
+
+
+provide("search_memory", reads=search_memory)

@@ -1,0 +1,98 @@
+"""Slow work beside the journal: a model speaks, or a tool reads, in a thread, while the turn goes on writing what has
+come and looking whether it is to stop."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+from domain import inference
+from domain.conversations.journal import Journal
+from domain.inference import ChatModel, ChatRequest, Deadline, End, TimedOut
+from domain.kernel.errors import Unavailable
+
+T = TypeVar("T")
+
+LEFT_BEHIND = 16
+"""Threads that heeded no deadline and that a process bears; past it, slow work fails at once."""
+_left: set[threading.Thread] = set()
+_lock = threading.Lock()
+
+
+def speak(
+    model: ChatModel,
+    request: ChatRequest,
+    deadline: Deadline,
+    journal: Journal,
+    take: Callable[[str, str], None],
+) -> End:
+    """Let `model` answer; `take(kind, words)` gets its words in this thread.
+
+    Raises what the model raises, and `Cancelled` or `Ended` from the journal, after telling the model to stop.
+    """
+    words: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
+
+    def work() -> End:
+        return inference.generate(model, request, deadline, lambda kind, text: words.put((kind, text)))
+
+    return beside(work, deadline, journal, words, take)
+
+
+def beside(
+    work: Callable[[], T],
+    deadline: Deadline,
+    journal: Journal,
+    words: queue.SimpleQueue[tuple[str, str]] | None = None,
+    take: Callable[[str, str], None] = lambda kind, text: None,
+) -> T:
+    """Run `work` in a thread until it ends or `deadline` is over. Raises as `speak`."""
+    with _lock:
+        _left.difference_update([thread for thread in _left if not thread.is_alive()])
+        if len(_left) >= LEFT_BEHIND:
+            raise Unavailable("Too much slow work is under way.", retry_after=10)
+    said = words or queue.SimpleQueue()
+    box: list[T] = []
+    problems: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            box.append(work())
+        except BaseException as problem:
+            problems.append(problem)
+        finally:
+            said.put(("", ""))
+
+    thread = threading.Thread(target=run, name="turn-work", daemon=True)
+    thread.start()
+    try:
+        while True:
+            try:
+                kind, text = said.get(timeout=0.05)
+            except queue.Empty:
+                journal.tick()
+                if deadline.over:
+                    thread.join(0.6)  # most work looks at its deadline often
+                    if thread.is_alive():
+                        with _lock:
+                            _left.add(thread)
+                        raise TimedOut from None
+                continue
+            if not kind:
+                break
+            take(kind, text)
+    except BaseException:
+        deadline.cancel()
+        if thread.is_alive():
+            with _lock:
+                _left.add(thread)
+        raise
+    if problems:
+        raise problems[0]
+    return box[0]
+
+
+def within(seconds: float, outer: Deadline) -> Deadline:
+    """A deadline of its own that ends with the outer one at the latest."""
+    return Deadline(min(seconds, outer.remaining()))

@@ -1,0 +1,94 @@
+"""Coming in for the first time through a provider: by an invitation, into the provider's organisation, or with an
+organisation of one's own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from domain.identity import accounts, invites, organisations
+from domain.identity.federation import rules
+from domain.identity.models import Account
+from domain.kernel.context import Ctx
+from domain.kernel.db import acting_for
+from domain.kernel.errors import Forbidden
+
+SOURCE = "sso"
+
+
+@dataclass(frozen=True, slots=True)
+class Vouched:
+    """What an identity provider says of whoever signed in there.
+
+    `organisation_id`: the only organisation that this provider may let people into (SAML). `sure_of_email`: the
+    provider vouches that the address is this person's.
+    """
+
+    provider: str
+    issuer: str
+    subject: str
+    email: str | None
+    sure_of_email: bool
+    display_name: str | None = None
+    organisation_id: UUID | None = None
+    session_ends_at: datetime | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+class NotAdmitted(Forbidden):
+    """Whoever this is may not come in. Fact `reason`: `access_denied`, `signup_disabled`, `account_disabled`,
+    `pending_approval`, `domain_not_allowed`, `email_unverified` or `sso_required`."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("This sign-in is not allowed.", reason=reason)
+
+
+def come_in(
+    ctx: Ctx, vouched: Vouched, account: Account | None, *, surface: str, invite_token: str | None = None
+) -> tuple[Account, UUID | None]:
+    """Make an account, or take an existing one into another organisation: the account, and what it came into.
+
+    Raises `NotAdmitted`.
+    """
+    if vouched.email is None or not vouched.sure_of_email:
+        if account is not None:
+            return account, None
+        raise NotAdmitted("email_unverified")
+    if vouched.organisation_id is not None:
+        return _into(ctx, vouched, account, vouched.organisation_id), vouched.organisation_id
+    invite = None
+    if invite_token is not None:
+        try:
+            invite = invites.redeem(ctx, invite_token, vouched.email)
+        except invites.InviteRefused:
+            if account is None:
+                raise NotAdmitted("access_denied") from None
+    made = account or _made(ctx, vouched)
+    if invite is not None and invite.organisation_id is not None:
+        return made, invites.accept(ctx, invite, made, source=SOURCE)
+    if account is None:
+        return made, accounts.give_own_organisation(ctx, made)
+    return made, None
+
+
+def _into(ctx: Ctx, vouched: Vouched, account: Account | None, organisation_id: UUID) -> Account:
+    """Into the organisation whose own provider vouches, as its sign-up settings have it."""
+    with acting_for(ctx, organisation_id) as inside:
+        signup: dict[str, Any] = organisations.get_organisation(inside).settings.get("signup", {})
+    domains = signup.get("allowed_domains") or []
+    assert vouched.email is not None
+    if not signup.get("provision_from_sso", True):
+        raise NotAdmitted("signup_disabled")
+    if domains and rules.domain_of(vouched.email) not in domains:
+        raise NotAdmitted("domain_not_allowed")
+    made = account or _made(ctx, vouched)
+    accounts.join(ctx, made, organisation_id, "member", source=SOURCE)
+    return made
+
+
+def _made(ctx: Ctx, vouched: Vouched) -> Account:
+    assert vouched.email is not None
+    name = vouched.display_name or vouched.email.partition("@")[0]
+    return accounts.make(ctx, email=vouched.email, name=name, source=SOURCE, verified=True)

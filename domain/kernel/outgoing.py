@@ -1,0 +1,295 @@
+"""Requests to the world outside: one client, which refuses private addresses and caps time and bytes.
+
+    client = outgoing.Client(allow=("10.0.0.0/8",))
+    answer = client.get("https://cloud.example/capabilities")     # never inside an open transaction
+    answer.json()
+
+A name is resolved here and the connection goes to the address that was judged, so a name that resolves differently a
+moment later (DNS rebinding) gains nothing. Redirects are not followed: whoever wants one asks again, and is judged
+again. No proxy is taken from the environment.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import httpcore
+import httpx
+import orjson
+
+from domain.kernel.errors import DomainError, Unavailable
+
+__all__ = ["Answer", "Client", "Refused", "UpstreamFailed", "client", "use"]
+
+SECONDS = 10.0
+MAX_BYTES = 1 << 20
+AT_ONCE = 12
+"""Calls of one process that may be under way: a slow provider must not take every thread from the others."""
+
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_6TO4 = ipaddress.ip_network("2002::/16")
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+class UpstreamFailed(DomainError):
+    """A server outside did not answer, or not as its protocol says. The message names no address."""
+
+    code = "upstream_failed"
+    default = "A server outside did not answer as it should."
+
+
+class Refused(UpstreamFailed):
+    """The address is private, or not one that may be called at all."""
+
+    default = "This address cannot be called from here."
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back, whole."""
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
+
+    @property
+    def ok(self) -> bool:
+        return 200 <= self.status < 300
+
+    def json(self) -> Any:
+        """Raises `UpstreamFailed` when it is not JSON."""
+        try:
+            return orjson.loads(self.content)
+        except orjson.JSONDecodeError:
+            raise UpstreamFailed("A server outside answered something other than JSON.") from None
+
+
+class Client:
+    """`allow`: private addresses or networks (CIDR) that may be reached all the same."""
+
+    def __init__(
+        self,
+        allow: Iterable[str] = (),
+        *,
+        seconds: float = SECONDS,
+        max_bytes: int = MAX_BYTES,
+        at_once: int = AT_ONCE,
+        verify: ssl.SSLContext | None = None,
+    ) -> None:
+        self._networks = tuple(ipaddress.ip_network(entry, strict=False) for entry in allow)
+        self._seconds = seconds
+        self._max_bytes = max_bytes
+        self._places = threading.BoundedSemaphore(at_once)
+        self._client = httpx.Client(
+            transport=_transport(_Guarded(self._networks), verify or ssl.create_default_context()),
+            follow_redirects=False,
+            trust_env=False,
+            headers={"User-Agent": "thalweg", "Accept-Encoding": "gzip"},
+        )
+
+    def get(self, url: str, **given: Any) -> Answer:
+        """`request("GET", ...)`."""
+        return self.request("GET", url, **given)
+
+    def post(self, url: str, **given: Any) -> Answer:
+        """`request("POST", ...)`."""
+        return self.request("POST", url, **given)
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        data: Mapping[str, str] | None = None,
+        content: bytes | None = None,
+        auth: tuple[str, str] | None = None,
+        seconds: float | None = None,
+        max_bytes: int | None = None,
+    ) -> Answer:
+        """One request and its whole answer, whatever its status.
+
+        Raises `Refused` for an address that may not be called, `UpstreamFailed` when the answer does not come in time
+        or is larger than it may be, `Unavailable` when too many calls are under way.
+        """
+        left = seconds or self._seconds
+        most = max_bytes or self._max_bytes
+        if not self._places.acquire(timeout=min(left, 2.0)):
+            raise Unavailable("Too many calls to servers outside are under way. Try again shortly.", retry_after=2)
+        try:
+            return self._ask(method, url, most, time.monotonic() + left, left, headers, data, content, auth)
+        finally:
+            self._places.release()
+
+    def _ask(
+        self,
+        method: str,
+        url: str,
+        most: int,
+        end: float,
+        seconds: float,
+        headers: Mapping[str, str] | None,
+        data: Mapping[str, str] | None,
+        content: bytes | None,
+        auth: tuple[str, str] | None,
+    ) -> Answer:
+        _deadline.end = end
+        try:
+            with self._client.stream(
+                method,
+                url,
+                headers=headers,
+                data=data,
+                content=content,
+                auth=auth,
+                timeout=httpx.Timeout(seconds, connect=min(seconds, 5.0)),
+            ) as reply:
+                body = bytearray()
+                # Decoded bytes are counted, so a small answer that unpacks into a large one is seen too.
+                for piece in reply.iter_bytes(16 * 1024):
+                    body += piece
+                    if len(body) > most:
+                        raise UpstreamFailed("A server outside answered more than is taken from it.")
+                return Answer(reply.status_code, dict(reply.headers), bytes(body))
+        except httpx.TimeoutException:
+            raise UpstreamFailed("A server outside did not answer in time.") from None
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError):
+            raise UpstreamFailed from None
+
+    def close(self) -> None:
+        """Close idle connections."""
+        self._client.close()
+
+
+class _Guarded(httpcore.NetworkBackend):
+    """Connects to judged addresses only."""
+
+    def __init__(self, allowed: tuple[Network, ...]) -> None:
+        self._allowed = allowed
+        self._plain = httpcore.SyncBackend()
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Any = None,
+    ) -> httpcore.NetworkStream:
+        failure: Exception | None = None
+        for address in _resolved(host, port)[:4]:
+            if not callable_address(address, self._allowed):
+                failure = Refused()
+                continue
+            try:
+                stream = self._plain.connect_tcp(str(address), port, _left(timeout), local_address, socket_options)
+                return _Timed(stream)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as away:
+                failure = away
+        raise failure or httpcore.ConnectError("no address")
+
+    def connect_unix_socket(self, path: str, timeout: float | None = None, socket_options: Any = None) -> Any:
+        raise Refused
+
+
+class _Timed(httpcore.NetworkStream):
+    """Keeps the whole request within its time: a server that sends a byte now and then must not hold a thread."""
+
+    def __init__(self, stream: httpcore.NetworkStream) -> None:
+        self._stream = stream
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._stream.read(max_bytes, _left(timeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._stream.write(buffer, _left(timeout))
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        return _Timed(self._stream.start_tls(ssl_context, server_hostname, _left(timeout)))
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
+
+
+_deadline = threading.local()
+"""`end`: when the request of this thread has to be over (monotonic)."""
+
+
+def _left(timeout: float | None) -> float:
+    left: float = _deadline.end - time.monotonic()
+    if left <= 0:
+        raise httpcore.ReadTimeout("the request took too long")
+    return left if timeout is None else min(left, timeout)
+
+
+def callable_address(address: Address, allowed: Iterable[Network] = ()) -> bool:
+    """Whether an address may be called: a public one, or one of the allowed networks."""
+    if any(address.version == network.version and address in network for network in allowed):
+        return True
+    if isinstance(address, ipaddress.IPv6Address):
+        # An IPv4 address in another coat is judged as what it is.
+        within = address.ipv4_mapped
+        if within is None and address in _NAT64:
+            within = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+        if within is None and address in _6TO4:
+            within = address.sixtofour
+        if within is not None:
+            return callable_address(within, allowed)
+    return address.is_global and not address.is_multicast
+
+
+def _resolved(host: str, port: int) -> list[Address]:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        raise httpcore.ConnectError("the name is not known") from None
+    unique = dict.fromkeys(str(entry[4][0]).partition("%")[0] for entry in found)
+    return [ipaddress.ip_address(text) for text in unique]
+
+
+def _transport(backend: httpcore.NetworkBackend, verify: ssl.SSLContext) -> httpx.HTTPTransport:
+    transport = httpx.HTTPTransport(verify=verify, trust_env=False)
+    # httpx has no public way to give its pool another network: the pool is httpcore's public class all the same.
+    transport._pool = httpcore.ConnectionPool(
+        ssl_context=verify,
+        max_connections=100,
+        max_keepalive_connections=20,
+        keepalive_expiry=15.0,
+        http1=True,
+        network_backend=backend,
+    )
+    return transport
+
+
+_client: Client | None = None
+_making = threading.Lock()
+
+
+def use(new: Client | None) -> None:
+    """Give this process its client (setting `outgoing_allow`)."""
+    global _client
+    _client = new
+
+
+def client() -> Client:
+    """The process's client; one that calls public addresses alone where none was given."""
+    global _client
+    if _client is None:
+        with _making:
+            if _client is None:
+                _client = Client()
+    return _client

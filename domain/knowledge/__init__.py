@@ -1,0 +1,76 @@
+"""Knowledge: what people upload, crawl and record, made searchable and citable. One store behind every surface.
+
+Collections (`create`, `get`, `list_collections`, `update_collection`, `delete_collection`, `default`), documents
+(`upload`, `find`, `list_documents`, `passages`, `original`, `move`, `remove`), files of vector stores (`vector_files`),
+webpages (`webpages`), `search`, `reindex`; for jobs `ingestion`, `upkeep`, `crawling`; progress by `events_after`.
+See docs/knowledge.md.
+"""
+
+from __future__ import annotations
+
+from domain.knowledge import crawling, ingestion, upkeep, vector_files, webpages
+from domain.knowledge.collections import (
+    UNSET,
+    Holding,
+    create,
+    default,
+    delete_collection,
+    get,
+    get_many,
+    list_collections,
+    update_collection,
+)
+from domain.knowledge.documents import Filed, find, list_documents, move, original, passages, remove, upload
+from domain.knowledge.documents import get_many as get_documents
+from domain.knowledge.extraction.kinds import KINDS, NotTaken
+from domain.knowledge.extraction.readers import warm
+from domain.knowledge.models import Chunk, Collection, CollectionEntry, Document
+from domain.knowledge.progress import channel, events_after
+from domain.knowledge.rules import Chunking, Settings
+from domain.knowledge.searching import Citation, Found, Passage, search
+from domain.knowledge.transcripts import add_transcript
+from domain.knowledge.upkeep import Reindexing, reindex
+
+__all__ = [
+    "KINDS",
+    "UNSET",
+    "Chunk",
+    "Chunking",
+    "Citation",
+    "Collection",
+    "CollectionEntry",
+    "Document",
+    "Filed",
+    "Found",
+    "Holding",
+    "NotTaken",
+    "Passage",
+    "Reindexing",
+    "Settings",
+    "add_transcript",
+    "channel",
+    "crawling",
+    "create",
+    "default",
+    "delete_collection",
+    "events_after",
+    "find",
+    "get",
+    "get_documents",
+    "get_many",
+    "ingestion",
+    "list_collections",
+    "list_documents",
+    "move",
+    "original",
+    "passages",
+    "reindex",
+    "remove",
+    "search",
+    "update_collection",
+    "upkeep",
+    "upload",
+    "vector_files",
+    "warm",
+    "webpages",
+]

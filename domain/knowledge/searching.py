@@ -1,0 +1,428 @@
+"""Search: by words, by meaning, or both ranked together. Who may see what is part of each query.
+
+    found = knowledge.search(ctx, "How did revenue develop?", limit=5)
+    for passage in found.passages: passage.score, passage.snippet, passage.citation
+
+What a caller cannot see is not reached, not counted and not ranked. Agents call the same function with their user's
+context.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Float, Integer, case, cast, func, literal, select, text
+from sqlalchemy.dialects.postgresql import REGCONFIG, TSQUERY
+
+from domain import audit, inference
+from domain.inference import Deadline, Vector
+from domain.kernel.context import Ctx
+from domain.kernel.errors import Invalid, NotFound, Unavailable
+from domain.knowledge import access, collections, embedding, rules, wording
+from domain.knowledge.filters import Scope, entries
+from domain.knowledge.models import (
+    Chunk,
+    Collection,
+    CollectionEntry,
+    Document,
+    DocumentVersion,
+    PassageIndex,
+)
+from domain.knowledge.rules import Mode
+
+CANDIDATES = 60
+"""Of each ranking, before they are fused."""
+SAMPLE = 2_000
+"""Passages with words of the question that are ranked; a question of everyday words has more, and the first will do."""
+CONFIGURATIONS = 6
+MAX_QUESTION = 4_096
+PATIENCE = 10.0
+"""Seconds for the vector of a question."""
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """Where a passage stands: enough to find the place again, and to say it to a reader."""
+
+    document_id: UUID
+    version_id: UUID
+    version: int
+    chunk_id: UUID
+    title: str
+    page: int | None
+    heading: str | None
+    position: Mapping[str, Any]
+    url: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A passage that was found. `highlights` are stretches of `text`; `snippet` is the part of it to show."""
+
+    chunk_id: UUID
+    document_id: UUID
+    collection_id: UUID
+    collection_kind: str
+    personal: bool
+    external_id: str | None
+    filename: str
+    title: str
+    kind: str
+    tags: Sequence[str]
+    attributes: Mapping[str, Any]
+    ordinal: int
+    text: str
+    score: float
+    similarity: float | None
+    highlights: Sequence[tuple[int, int]]
+    snippet: str
+    citation: Citation
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """`mode` is how it was looked for: `text` where meaning was asked for and no model is set up."""
+
+    query: str
+    mode: Mode
+    passages: Sequence[Passage]
+    pending_documents: int
+    took: float
+    """Seconds."""
+
+
+@dataclass(slots=True)
+class _Fit:
+    similarity: float | None = None
+    words: float = 0.0
+
+    @property
+    def best(self) -> float:
+        return max(self.similarity or 0.0, self.words)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reach:
+    """What there is to search: passages by model and by configuration, and documents that are not there yet."""
+
+    models: dict[tuple[str, int], int] = field(default_factory=dict)
+    configurations: dict[str, int] = field(default_factory=dict)
+    pending: int = 0
+
+
+def search(
+    ctx: Ctx,
+    query: str,
+    *,
+    mode: Mode = "hybrid",
+    collections: Sequence[UUID] | None = None,
+    documents: Sequence[UUID] | None = None,
+    filters: Mapping[str, Any] | None = None,
+    collection_kinds: Sequence[str] | None = None,
+    kinds: Sequence[str] | None = None,
+    sources: Sequence[str] | None = None,
+    tags: Sequence[str] | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    research: bool = False,
+    limit: int = 10,
+    min_score: float = 0.0,
+    highlight: bool = True,
+    action: str | None = None,
+) -> Found:
+    """The passages that fit `query` best, at most `limit` (1 to 50), with scores from 0 to 1 that never rise.
+
+    `filters` is an attribute filter in OpenAI's shape. `action`: leave an audit entry of that name. Raises `NotFound`
+    for a collection or document that the caller cannot see, and `Invalid`.
+    """
+    started = time.monotonic()
+    asked = _cleaned(query)
+    if not 1 <= limit <= 50:
+        raise Invalid("limit: 1 to 50.")
+    scope = Scope(collections, collection_kinds, documents, kinds, sources, tags, filters, since, until, research)
+    # The built-in model first, before the transaction's first statement.
+    vectors: dict[str, Vector] = {}
+    if mode != "text":
+        try:
+            own = inference.drivers().embedder
+            vectors[embedding.model_of(own)] = embedding.of_question(own, asked, Deadline(PATIENCE))
+        except Unavailable:
+            mode = "text"
+    eyes = access.viewer(ctx)
+    _known(ctx, scope, eyes)
+    reach = _reach(ctx, scope, eyes)
+    fits: dict[UUID, _Fit] = {}
+    rankings: list[list[UUID]] = []
+    if mode != "text":
+        rankings.append(_by_meaning(ctx, scope, eyes, reach, asked, vectors, fits))
+    words = [wording.of(ctx, asked, each) for each in _configurations(reach)] if mode != "semantic" or highlight else []
+    if mode != "semantic":
+        rankings.append(_by_words(ctx, scope, eyes, words, fits))
+    fused = rules.fused(*rankings)
+    order = sorted(fused, key=lambda each: (-fused[each], -fits[each].best, each))[: 3 * limit + 20]
+    rows = _rows(ctx, scope, eyes, order, vectors)
+    for chunk_id, row in rows.items():
+        if row.similarity is not None and mode != "text":
+            fits[chunk_id].similarity = max(0.0, min(1.0, 1 - row.similarity))
+    kept = [each for each in order if each in rows and fits[each].best >= max(min_score, 1e-9)][:limit]
+    passages = _passages(ctx, kept, rows, fits, words if highlight else [])
+    _used(ctx, scope)
+    if action is not None:
+        _record(ctx, action, scope, mode, len(passages))
+    return Found(asked, mode, passages, reach.pending, time.monotonic() - started)
+
+
+def _cleaned(query: str) -> str:
+    asked = inference.clean(query)[0].strip()[:MAX_QUESTION]
+    if not asked:
+        raise Invalid("query: there is nothing to look for in it.")
+    return asked
+
+
+def _known(ctx: Ctx, scope: Scope, eyes: access.Viewer) -> None:
+    wanted = set(scope.collections or ())
+    if wanted and len(collections.get_many(ctx, list(wanted))) < len(wanted):
+        raise NotFound("There is no such collection.")
+    if scope.documents:
+        there = entries(Scope(documents=scope.documents), eyes, CollectionEntry.document_id).distinct()
+        if len(ctx.session.scalars(there).all()) < len(set(scope.documents)):
+            raise NotFound("There is no such document.")
+
+
+def _reach(ctx: Ctx, scope: Scope, eyes: access.Viewer) -> _Reach:
+    waiting = CollectionEntry.state.in_(("pending", "processing"))
+    rows = ctx.session.execute(
+        entries(
+            scope,
+            eyes,
+            PassageIndex.model,
+            PassageIndex.dimensions,
+            PassageIndex.configuration,
+            func.coalesce(func.sum(PassageIndex.chunk_count), 0),
+            func.count(case((waiting, 1))),
+        )
+        .outerjoin(PassageIndex, PassageIndex.id == CollectionEntry.index_id)
+        .group_by(PassageIndex.model, PassageIndex.dimensions, PassageIndex.configuration)
+    ).all()
+    reach = _Reach(pending=sum(row[4] for row in rows))
+    for model, dimensions, configuration, count, _ in rows:
+        if model is not None:
+            reach.models[model, dimensions] = reach.models.get((model, dimensions), 0) + int(count)
+            reach.configurations[configuration] = reach.configurations.get(configuration, 0) + int(count)
+    return reach
+
+
+def _configurations(reach: _Reach) -> list[str]:
+    return sorted(reach.configurations, key=lambda each: -reach.configurations[each])[:CONFIGURATIONS]
+
+
+def _in_reach(scope: Scope, eyes: access.Viewer) -> Any:
+    return Chunk.index_id.in_(entries(scope, eyes, CollectionEntry.index_id))
+
+
+# --- by meaning ---------------------------------------------------------------------------------------------
+
+_WALK = text(
+    "SELECT set_config('hnsw.iterative_scan', 'strict_order', true), set_config('hnsw.ef_search', '120', true)"
+)
+_TOTAL = text("SELECT reltuples FROM pg_class WHERE oid = 'chunk'::regclass")
+
+
+def _by_meaning(
+    ctx: Ctx,
+    scope: Scope,
+    eyes: access.Viewer,
+    reach: _Reach,
+    asked: str,
+    vectors: dict[str, Vector],
+    fits: dict[UUID, _Fit],
+) -> list[UUID]:
+    near: list[tuple[float, UUID]] = []
+    for (model, dimensions), count in reach.models.items():
+        if model not in vectors:
+            try:
+                vectors[model] = embedding.of_question(embedding.embedder(model), asked, Deadline(PATIENCE))
+            except Unavailable:
+                continue  # what was made with a model that is gone is found by its words
+        near += _nearest(ctx, scope, eyes, model, dimensions, vectors[model], count)
+    near.sort()
+    for away, chunk_id in near[:CANDIDATES]:
+        fits.setdefault(chunk_id, _Fit()).similarity = max(0.0, min(1.0, 1 - away))
+    return [chunk_id for _, chunk_id in near[:CANDIDATES]]
+
+
+def _nearest(
+    ctx: Ctx, scope: Scope, eyes: access.Viewer, model: str, dimensions: int, vector: Vector, count: int
+) -> list[tuple[float, UUID]]:
+    column = getattr(Chunk, f"embedding_{dimensions}")
+    distance = column.cosine_distance(vector)
+    query = select(distance.label("away"), Chunk.id).where(_in_reach(scope, eyes), Chunk.model == model)
+    total = max(0.0, float(ctx.session.execute(_TOTAL).scalar_one()))
+    if rules.exactly(count, int(total), CANDIDATES):
+        # The sum keeps the planner from the graph, which answers in its order and never with all.
+        query = query.order_by(distance + literal(0.0, Float)).limit(CANDIDATES)
+    else:
+        ctx.session.execute(_WALK)
+        query = query.order_by(distance).limit(CANDIDATES)
+    return [(float(away), chunk_id) for away, chunk_id in ctx.session.execute(query) if away is not None]
+
+
+# --- by words -----------------------------------------------------------------------------------------------
+
+
+def _by_words(
+    ctx: Ctx, scope: Scope, eyes: access.Viewer, words: Sequence[wording.Words], fits: dict[UUID, _Fit]
+) -> list[UUID]:
+    best: dict[UUID, float] = {}
+    for each in words:
+        if not each.lexemes:
+            continue
+        for step in each.steps:
+            rows = _with_words(ctx, scope, eyes, each, step)
+            top = max((rank for _, _, rank in rows), default=0.0) or 1.0
+            for chunk_id, share, rank in rows:
+                best[chunk_id] = max(best.get(chunk_id, 0.0), share * (0.6 + 0.4 * rank / top))
+            if len(best) >= CANDIDATES:
+                break
+    order = sorted(best, key=lambda chunk_id: (-best[chunk_id], chunk_id))[:CANDIDATES]
+    for chunk_id in order:
+        fits.setdefault(chunk_id, _Fit()).words = best[chunk_id]
+    return order
+
+
+def _with_words(
+    ctx: Ctx, scope: Scope, eyes: access.Viewer, words: wording.Words, step: str
+) -> list[tuple[UUID, float, float]]:
+    """Passages that match `step`, with the share of the question's words in them and PostgreSQL's rank."""
+    configuration = cast(literal(words.configuration), REGCONFIG)
+    some = (
+        select(Chunk.id.label("id"), Chunk.tsv.label("tsv"))
+        .where(
+            Chunk.tsv.bool_op("@@")(cast(literal(step), TSQUERY)),
+            Chunk.configuration == configuration,
+            _in_reach(scope, eyes),
+        )
+        .limit(SAMPLE)
+        .subquery()
+    )
+    hits = sum(
+        (
+            cast(some.c.tsv.bool_op("@@")(cast(literal(wording._quoted(lexeme)), TSQUERY)), Integer)
+            for lexeme in words.lexemes
+        ),
+        literal(0, Integer),
+    )
+    rank = func.ts_rank(some.c.tsv, cast(literal(words.any), TSQUERY), 1)
+    query = select(some.c.id, hits.label("hits"), rank.label("rank")).order_by(hits.desc(), rank.desc(), some.c.id)
+    rows = ctx.session.execute(query.limit(CANDIDATES)).all()
+    return [(chunk_id, count / len(words.lexemes), float(rank)) for chunk_id, count, rank in rows]
+
+
+# --- what was found -------------------------------------------------------------------------------------------
+
+
+def _rows(
+    ctx: Ctx, scope: Scope, eyes: access.Viewer, order: Sequence[UUID], vectors: Mapping[str, Vector]
+) -> dict[UUID, Any]:
+    """The passages and where they stand, asked under the same conditions once more; with their distances."""
+    if not order:
+        return {}
+    away: Any = literal(None, Float)
+    for model, vector in vectors.items():
+        column = getattr(Chunk, f"embedding_{len(vector)}", None)
+        if column is not None:
+            away = case((Chunk.model == model, column.cosine_distance(vector)), else_=away)
+    query = (
+        entries(
+            scope,
+            eyes,
+            Chunk,
+            Document,
+            CollectionEntry,
+            Collection.kind.label("collection_kind"),
+            Collection.owner_id.label("collection_owner"),
+            DocumentVersion.number.label("version"),
+            away.label("similarity"),
+        )
+        .join(Chunk, Chunk.index_id == CollectionEntry.index_id)
+        .join(DocumentVersion, DocumentVersion.id == Chunk.version_id)
+        .where(Chunk.id.in_(list(order)))
+        .order_by((CollectionEntry.collection_id == Document.home_id).asc(), CollectionEntry.id.desc())
+    )
+    return {row.Chunk.id: row for row in ctx.session.execute(query)}
+
+
+def _passages(
+    ctx: Ctx,
+    kept: Sequence[UUID],
+    rows: Mapping[UUID, Any],
+    fits: Mapping[UUID, _Fit],
+    words: Sequence[wording.Words],
+) -> list[Passage]:
+    marks: dict[UUID, list[tuple[int, int]]] = {each: [] for each in kept}
+    for each in words:
+        mine = [chunk_id for chunk_id in kept if str(rows[chunk_id].Chunk.configuration) == each.configuration]
+        found = wording.marked(ctx, each, [rows[chunk_id].Chunk.text for chunk_id in mine])
+        marks |= dict(zip(mine, found, strict=True))
+    scores = rules.falling([round(fits[each].best, 4) for each in kept])
+    return [_passage(rows[each], score, fits[each], marks[each]) for each, score in zip(kept, scores, strict=True)]
+
+
+def _passage(row: Any, score: float, fit: _Fit, marks: Sequence[tuple[int, int]]) -> Passage:
+    chunk, document, entry = row.Chunk, row.Document, row.CollectionEntry
+    start, end = wording.snippet(chunk.text, marks)
+    return Passage(
+        chunk_id=chunk.id,
+        document_id=document.id,
+        collection_id=entry.collection_id,
+        collection_kind=row.collection_kind,
+        personal=row.collection_owner is not None,
+        external_id=entry.external_id,
+        filename=document.filename,
+        title=document.title,
+        kind=document.kind,
+        tags=document.tags,
+        attributes=document.attributes | entry.attributes,
+        ordinal=chunk.ordinal,
+        text=chunk.text,
+        score=score,
+        similarity=fit.similarity,
+        highlights=marks[:50],
+        snippet=chunk.text[start:end],
+        citation=Citation(
+            document.id,
+            chunk.version_id,
+            row.version,
+            chunk.id,
+            document.title,
+            chunk.page,
+            chunk.heading,
+            chunk.position,
+            document.url,
+        ),
+    )
+
+
+def _used(ctx: Ctx, scope: Scope) -> None:
+    """A search keeps a vector store from expiring."""
+    if scope.collections is not None and len(scope.collections) == 1:
+        collection = ctx.session.get(Collection, scope.collections[0])
+        if collection is not None and collection.kind == "vector_store":
+            collections.touch(ctx, collection)
+
+
+def _record(ctx: Ctx, action: str, scope: Scope, mode: str, count: int) -> None:
+    """What was asked is not kept: a question can say more than its asker wants on record."""
+    named = [str(each) for each in scope.collections or ()]
+    audit.record(
+        ctx,
+        action,
+        resource_type=action.partition(".")[0],
+        resource_id=named[0] if len(named) == 1 else None,
+        details={"mode": mode, "results": count, "collections": named[:50]},
+    )

@@ -1,0 +1,29 @@
+"""Notifications: mail that is worth receiving, as text and HTML.
+
+`send_mail` promises a mail in the caller's transaction; a job delivers it, over SMTP or into the development mailbox.
+What mails there are, and which facts each takes: `catalogue.TEMPLATES`.
+"""
+
+from __future__ import annotations
+
+from domain.notifications.catalogue import TEMPLATES
+from domain.notifications.delivery import bind, configure, deliver, give_up
+from domain.notifications.mails import forget, get_mail, list_mails, purge, send_mail
+from domain.notifications.models import Mail
+from domain.notifications.ports import Refused, TryLater
+
+__all__ = [
+    "TEMPLATES",
+    "Mail",
+    "Refused",
+    "TryLater",
+    "bind",
+    "configure",
+    "deliver",
+    "forget",
+    "get_mail",
+    "give_up",
+    "list_mails",
+    "purge",
+    "send_mail",
+]

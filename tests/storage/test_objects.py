@@ -1,0 +1,369 @@
+"""What is put in comes out, is counted, is another organisation's nothing, and goes when it is deleted."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import threading
+from collections.abc import Callable
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import select
+
+from domain import storage
+from domain.kernel.context import SystemActor
+from domain.kernel.errors import NotFound, PaymentRequired, TooLarge, Unavailable, Unprocessable
+from domain.kernel.outbox import Job
+from domain.kernel.pages import OffsetPage
+from domain.storage import objects
+
+TEXT = b"What deserves to be kept.\n" * 40
+PDF = b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n" + b"0" * 500
+
+
+def put(world: Any, content: bytes = TEXT, name: str = "kept.txt", **more: Any) -> storage.StoredObject:
+    more.setdefault("purpose", "document")
+    with world.context() as ctx:
+        return storage.put(ctx, io.BytesIO(content), name=name, **more)
+
+
+def read(world: Any, object_id: UUID) -> bytes:
+    with world.context() as ctx, storage.open(ctx, object_id) as reader:
+        return reader.read()
+
+
+def test_what_was_put_comes_back_with_its_size_sum_and_type(world: Any) -> None:
+    stored = put(world, PDF, "Plan 2026.pdf", media_type="application/pdf")
+    assert (stored.size, stored.sha256) == (len(PDF), hashlib.sha256(PDF).digest())
+    assert (stored.name, stored.media_type, stored.state) == ("Plan 2026.pdf", "application/pdf", storage.READY)
+    assert read(world, stored.id) == PDF
+
+
+def test_large_content_goes_through_in_parts(world: Any, tmp_path: Path) -> None:
+    content = os.urandom(12 << 20)
+    path = tmp_path / "large.bin"
+    path.write_bytes(content)
+    with world.context() as ctx:
+        stored = storage.put(ctx, path, name="large.bin", purpose="document")
+    assert read(world, stored.id) == content
+    with world.context() as ctx, storage.open(ctx, stored.id) as reader:
+        reader.seek(7 << 20)
+        assert reader.read(100) == content[7 << 20 : (7 << 20) + 100]
+        reader.seek(-5, io.SEEK_END)
+        assert reader.read() == content[-5:]
+
+
+def test_a_job_puts_without_holding_a_transaction(world: Any) -> None:
+    held = 0
+    work = world.work()
+    plain = work.transaction
+
+    @contextmanager
+    def counted() -> Any:
+        nonlocal held
+        held += 1
+        with plain() as ctx:
+            yield ctx
+        held -= 1
+
+    class Source(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            assert held == 0
+            return super().read(size)
+
+    work.transaction = counted
+    stored = storage.put(work, Source(TEXT), name="job.txt", purpose="document")
+    assert read(world, stored.id) == TEXT
+
+
+def test_an_empty_file_is_a_file(world: Any) -> None:
+    stored = put(world, b"", "empty.txt")
+    assert stored.size == 0
+    assert read(world, stored.id) == b""
+
+
+def test_nothing_of_the_callers_is_in_the_key(world: Any) -> None:
+    stored = put(world, name="../../etc/passwd\u202efdp.exe")
+    assert stored.name == "passwdfdp.exe"
+    assert "passwd" not in stored.key
+    assert stored.key.startswith(f"{world.organisation_id}/")
+    assert world.blobs() == {stored.key}
+
+
+def test_another_organisation_does_not_find_it(world: Any) -> None:
+    stored = put(world)
+    with world.context(world.found()) as ctx:
+        for act in (storage.get, storage.open, storage.delete, storage.download_link):
+            with pytest.raises(NotFound):
+                act(ctx, stored.id)
+        assert storage.get_many(ctx, [stored.id]) == []
+        page, more = storage.list(ctx, page=OffsetPage(10, 0), purpose="document")
+        assert (page.items, more) == ([], False)
+
+
+def test_a_file_past_its_cap_is_refused_and_leaves_nothing(world: Any) -> None:
+    with pytest.raises(TooLarge) as refused:
+        put(world, b"x" * 2_000_000, max_bytes=1_000_000)
+    assert refused.value.facts == {"max_bytes": 1_000_000}
+    assert world.blobs() == set()
+    assert world.usage().bytes == 0
+
+
+def test_content_that_is_not_what_it_claims_is_refused_and_leaves_nothing(world: Any) -> None:
+    with pytest.raises(Unprocessable):
+        put(world, b"MZ\x90\x00" + b"\x00" * 100, "report.pdf", media_type="application/pdf")
+    with pytest.raises(Unprocessable):
+        put(world, TEXT, "notes.txt", allowed={"application/pdf"})
+    assert world.blobs() == set()
+
+
+def test_a_transaction_that_rolls_back_takes_the_bytes_with_it(world: Any) -> None:
+    def change_ones_mind() -> None:
+        with world.context() as ctx:
+            storage.put(ctx, io.BytesIO(TEXT), name="a.txt", purpose="document")
+            assert len(world.blobs()) == 1
+            raise RuntimeError("the caller changes its mind")
+
+    with pytest.raises(RuntimeError, match="mind"):
+        change_ones_mind()
+    assert world.blobs() == set()
+    assert world.usage() == storage.Usage(0, 0, None)
+
+
+def test_the_end_of_a_savepoint_is_no_commit(folder: Any) -> None:
+    def change_ones_mind() -> None:
+        with folder.context() as ctx:
+            with ctx.session.begin_nested():
+                storage.put(ctx, io.BytesIO(TEXT), name="a.txt", purpose="document")
+            raise RuntimeError("the caller changes its mind")
+
+    with pytest.raises(RuntimeError, match="mind"):
+        change_ones_mind()
+    assert folder.blobs() == set()
+
+
+def test_a_source_that_breaks_leaves_nothing(world: Any) -> None:
+    class Breaking(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            if self.tell() > 6 << 20:
+                raise OSError("gone")
+            return super().read(size)
+
+    with pytest.raises(OSError, match="gone"), world.context() as ctx:
+        storage.put(ctx, Breaking(os.urandom(8 << 20)), name="a.bin", purpose="document")
+    assert world.blobs() == set()
+    assert world.store.clear(datetime.now(UTC) + timedelta(hours=1)) == 0
+
+
+# --- quota ---------------------------------------------------------------------------------------------
+
+
+def test_the_quota_is_never_passed_however_many_put_at_once(
+    folder: Any, bind: Callable[..., Any], database: Any
+) -> None:
+    bind(quota=10 * len(TEXT))
+    outcomes: list[str] = []
+
+    def one() -> None:
+        try:
+            put(folder)
+            outcomes.append("kept")
+        except PaymentRequired:
+            outcomes.append("full")
+
+    threads = [threading.Thread(target=one) for _ in range(14)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcomes) == ["full"] * 4 + ["kept"] * 10
+    assert folder.usage() == storage.Usage(10 * len(TEXT), 10, 10 * len(TEXT))
+    assert len(folder.blobs()) == 10
+
+
+def test_what_was_agreed_with_the_organisation_comes_before_the_installations_quota(
+    folder: Any, bind: Callable[..., Any]
+) -> None:
+    bind(quota=10)
+    with pytest.raises(PaymentRequired) as refused:
+        put(folder)
+    assert refused.value.facts == {"metric": "storage.storage_bytes", "limit": 10, "used": 0}
+    with folder.context() as ctx:
+        storage.set_quota(ctx, 5_000)
+    put(folder)
+    assert folder.usage() == storage.Usage(len(TEXT), 1, 5_000)
+
+
+def test_a_plans_allowance_comes_before_the_installations_quota(
+    folder: Any, bind: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from domain.billing import plans
+
+    monkeypatch.setattr(plans, "_plans", {**plans._plans})
+    plans.offer([plans.Plan("shelf", "small", 0, {"shelf.storage_bytes": 100})])
+    bind(quota=1_000_000)
+    assert folder.usage().quota == 100
+    with pytest.raises(PaymentRequired):
+        put(folder)
+
+
+def test_deleting_gives_the_room_back(world: Any) -> None:
+    stored = put(world)
+    with world.context() as ctx:
+        storage.delete(ctx, stored.id)
+    assert world.usage() == storage.Usage(0, 0, None)
+
+
+# --- damage and deletion -------------------------------------------------------------------------------
+
+
+def test_damaged_content_is_never_handed_out_as_whole(folder: Any) -> None:
+    stored = put(folder)
+    path = folder.root / stored.key
+    for damaged in (TEXT[:-1] + b"!", TEXT[:-1], TEXT + b"!", b""):
+        path.write_bytes(damaged)
+        with pytest.raises(storage.Damaged):
+            read(folder, stored.id)
+        with pytest.raises(storage.Damaged), folder.context() as ctx, storage.local_path(ctx, stored.id):
+            pass
+
+
+def test_a_local_path_holds_the_verified_content(world: Any) -> None:
+    stored = put(world)
+    with storage.local_path(world.work(), stored.id) as path:
+        assert path.read_bytes() == TEXT
+    assert path.exists() == (world.store.path(stored.key) is not None)
+
+
+def test_a_deleted_object_is_gone_at_once_and_its_bytes_after_the_job(world: Any) -> None:
+    stored = put(world)
+    with world.context() as ctx:
+        storage.delete(ctx, stored.id)
+        job = ctx.session.scalar(
+            select(Job).where(Job.name == "storage.purge", Job.args["object_id"].astext == str(stored.id))
+        )
+        assert job is not None
+    with world.context() as ctx:
+        for act in (storage.get, storage.delete):
+            with pytest.raises(NotFound):
+                act(ctx, stored.id)
+    assert world.blobs() == {stored.key}
+    storage.purge(world.work(), stored.id)
+    assert world.blobs() == set()
+    storage.purge(world.work(), stored.id)
+    with world.context() as ctx:
+        assert ctx.session.scalar(select(storage.StoredObject)) is None
+
+
+def test_a_deletion_is_repeated_until_the_store_is_back(folder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    stored = put(folder)
+    with folder.context() as ctx:
+        storage.delete(ctx, stored.id)
+
+    def away(key: str) -> None:
+        raise Unavailable("The file storage failed.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(folder.store, "delete", away)
+        work = folder.work()
+        with pytest.raises(Unavailable):
+            storage.purge(work, stored.id)
+        assert not work.done
+    work = folder.work()
+    storage.purge(work, stored.id)
+    assert work.done
+    assert folder.blobs() == set()
+
+
+def test_listing_pages_from_the_latest_and_leaves_out_what_is_deleted(folder: Any) -> None:
+    made = [put(folder, name=f"{n}.txt") for n in range(5)]
+    with folder.context() as ctx:
+        storage.delete(ctx, made[2].id)
+    with folder.context() as ctx:
+        first, more = storage.list(ctx, page=OffsetPage(3, 0), purpose="document")
+        assert ([o.name for o in first.items], more) == (["4.txt", "3.txt", "1.txt"], True)
+        rest, more = storage.list(ctx, page=OffsetPage(3, 3), purpose="document")
+        assert ([o.name for o in rest.items], more) == (["0.txt"], False)
+        assert storage.list(ctx, page=OffsetPage(3, 0))[0].items == []
+
+
+# --- crashes and sweeping ------------------------------------------------------------------------------
+
+
+def test_a_put_that_dies_half_way_leaves_nothing_to_be_seen_and_is_swept(world: Any) -> None:
+    incoming = objects.Incoming(world.organisation_id)
+    incoming.take(os.urandom(6 << 20))
+    del incoming  # killed: neither finish nor abort
+    assert world.blobs() == set()
+    staged = storage.stage(world.organisation_id, io.BytesIO(TEXT))  # killed between the bytes and the row
+    kept = put(world)
+    with world.context() as ctx:
+        assert [o.id for o in storage.list(ctx, page=OffsetPage(10, 0), purpose="document")[0].items] == [kept.id]
+    swept = storage.sweep(world.platform_work(), age=timedelta(hours=-1))
+    assert swept.orphans >= 1
+    assert swept.unfinished == 1
+    assert staged.key not in world.blobs()
+    assert read(world, kept.id) == TEXT
+
+
+def test_what_is_young_is_not_swept(world: Any) -> None:
+    staged = storage.stage(world.organisation_id, io.BytesIO(TEXT))
+    storage.sweep(world.platform_work())
+    assert staged.key in world.blobs()
+
+
+def test_a_deletion_whose_job_was_lost_is_swept(world: Any) -> None:
+    stored = put(world)
+    with world.context() as ctx:
+        storage.delete(ctx, stored.id)
+    swept = storage.sweep(world.platform_work(), late=timedelta(hours=-1))
+    assert swept.purged >= 1
+    assert world.blobs() == set()
+
+
+def test_an_organisation_that_is_closed_takes_its_bytes_along(folder: Any) -> None:
+    put(folder)
+    with folder.database.context(SystemActor("test"), None, platform=True) as ctx:
+        for row in ctx.session.scalars(select(storage.StoredObject)):
+            ctx.session.delete(row)
+    storage.sweep(folder.platform_work(), age=timedelta(hours=-1))
+    assert folder.blobs() == set()
+
+
+def test_a_sweep_that_would_drop_most_of_the_store_drops_nothing(folder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from domain.storage import sweeping
+
+    monkeypatch.setattr(sweeping, "SUSPECT", 3)
+    for _ in range(3):
+        storage.stage(folder.organisation_id, io.BytesIO(TEXT))
+    put(folder)
+    assert storage.sweep(folder.platform_work(), age=timedelta(hours=-1)).orphans == 0
+    assert len(folder.blobs()) == 4
+
+
+def test_a_store_that_is_away_is_unavailable_and_says_nothing_internal(
+    world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if world.root is not None:
+        world.root.rmdir() if world.root.exists() else None
+        world.root.write_text("a file where the folder should be")
+    else:
+        monkeypatch.setattr(world.store, "bucket", "no-such-bucket")
+    with pytest.raises(Unavailable) as failed:
+        put(world)
+    assert str(world.root) not in failed.value.message
+    assert "no-such-bucket" not in failed.value.message
+    with pytest.raises(Unavailable):
+        storage.check()
+
+
+def test_a_store_that_works_checks_out_and_keeps_no_trace_of_it(world: Any) -> None:
+    before = list(world.store.entries())
+    storage.check()
+    assert list(world.store.entries()) == before
