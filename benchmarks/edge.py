@@ -5,7 +5,8 @@
 The same POST and the same GET in the middle of the table, requests and replies validated on every side (bare ASGI:
 neither); then a POST with one read and one write in Postgres behind it. Each server is one process of uvicorn on a core
 of its own, 32 connections from the other core, in rounds that take turns; figures are medians of the rounds. Prints
-tables and writes reports/edge.json. Ratios count; bare times are this machine's.
+tables and writes reports/edge.json. Ratios count; bare times are this machine's. Two peers run a second time with the
+garbage collector set as ours is.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ from thalweg.embedded.postgres import Postgres  # noqa: E402
 PEERS = ("thalweg", "fastapi-def", "fastapi-async", "litestar", "raw")
 STORED = PEERS[:-1]
 LOGGED = "thalweg, access log"
+FROZEN = {"fastapi-async, frozen": "fastapi-async", "litestar, frozen": "litestar"}
+"""Peers with the collector set as an API process of ours sets it: what of the difference is only that."""
 BODY = json.dumps(work.BODY).encode()
 CASES: dict[str, tuple[str, bytes | None]] = {
     "post": (work.POST_PATH, BODY),
@@ -46,6 +49,8 @@ LABELS = {
     "fastapi-def": "FastAPI def",
     "fastapi-async": "FastAPI async",
     "litestar": "Litestar",
+    "fastapi-async, frozen": "FastAPI async, our collector settings",
+    "litestar, frozen": "Litestar, our collector settings",
     "raw": "bare ASGI, no checks",
 }
 
@@ -75,6 +80,7 @@ def _measure(folder: Path, seconds: float, rounds: int) -> dict[str, Any]:
     environment = _environment(folder)
     commands = {name: peer(name) for name in PEERS}
     commands[LOGGED] = peer("thalweg", "--access-log")
+    commands |= {label: peer(name, "--freeze") for label, name in FROZEN.items()}
     report: dict[str, Any] = {
         "raised_priority": first_in_line(),
         "operations": contract.OPERATIONS,

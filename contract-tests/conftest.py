@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,8 @@ from uuid import UUID
 
 import httpx
 import pytest
+import recipes
+from recipes import World
 
 from domain import brains, identity
 from domain.kernel import crypto
@@ -30,6 +33,8 @@ from thalweg.contract import handlers, project
 from thalweg.embedded.valkey import Valkey
 
 ROOT = Path(__file__).resolve().parent.parent
+KEYED = {"thalium"}
+"""Surfaces whose credential `Tenant.headers` sends."""
 
 
 @dataclass
@@ -116,11 +121,16 @@ def _implemented() -> Iterator[Operation]:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test that takes `operation` runs for each one that is implemented; `own_operation` for those on something of an
-    organisation's own, `audited_operation` for those whose success leaves an audit entry."""
-    kinds = {"operation": None, "own_operation": "x-resource", "audited_operation": "x-audit"}
+    organisation's own, `audited_operation` for those whose success leaves an audit entry, `keyed_operation` for those
+    of surfaces that a tenant's key opens. `recipe_operation` is each one of the other surfaces."""
+    if "recipe_operation" in metafunc.fixturenames:
+        found = [o for o in _implemented() if o.surface not in KEYED]
+        metafunc.parametrize("recipe_operation", found, ids=[f"{o.surface}.{o.id}" for o in found])
+    kinds = {"operation": None, "own_operation": "x-resource", "audited_operation": "x-audit", "keyed_operation": None}
     for name, extension in kinds.items():
         if name in metafunc.fixturenames:
             found = [o for o in _implemented() if extension is None or extension in o.entry["extensions"]]
+            found = [o for o in found if o.surface in KEYED]
             metafunc.parametrize(name, found, ids=[f"{o.surface}.{o.id}" for o in found])
 
 
@@ -250,6 +260,24 @@ def _free_port() -> int:
         return port
 
 
+_SECRET_KEYS = f"test:{crypto.KeyRing.new_key()}"
+
+
+def _as_the_platform(given: Mapping[str, str], url: str) -> None:
+    """What tests prepare by calling verbs is signed, encrypted and linked as the running platform does it."""
+    crypto.use(crypto.KeyRing(dict([_SECRET_KEYS.split(":", 1)])))
+    identity.tokens.configure(given.get("public_url", url))
+    identity.captcha.configure("off", production=False)
+
+
+@pytest.fixture(scope="session")
+def world(running: Running) -> World:
+    """People and what happened to them, on the running platform."""
+    recipes.load()
+    _as_the_platform({}, running.url)
+    return World(running.url, running.database, running.logs / "data")
+
+
 @pytest.fixture(scope="session")
 def platforms(
     tmp_path_factory: pytest.TempPathFactory, postgres: Any, migrated_template: str
@@ -270,10 +298,11 @@ def platforms(
             "environment": "test",
             "database_url": postgres.url_of(base),
             "redis_url": redis_url,
-            "secret_keys": f"test:{crypto.KeyRing.new_key()}",
+            "secret_keys": _SECRET_KEYS,
             "data_dir": str(folder / "data"),
             "response_mismatch": "raise",
             "stream_heartbeat_seconds": "1",
+            "captcha": "off",
             **settings,
         }
         environment = {
@@ -282,9 +311,11 @@ def platforms(
             **{f"THALWEG_{key.upper()}": value for key, value in given.items()},
         }
         platform = Running(f"http://127.0.0.1:{port}", Database(postgres.url_of(base)), redis_url, folder, environment)
+        _as_the_platform(given, f"http://127.0.0.1:{port}")
         made.append(platform)
         platform.start("api", "serve", "--port", str(port))
         platform.start("worker", "worker", "--queue", "interactive")
+        platform.start("worker-default", "worker", "--queue", "default")
         platform.start("scheduler", "scheduler")
         platform.wait()
         return platform
@@ -295,10 +326,20 @@ def platforms(
         platform.database.dispose()
 
 
+def _wide() -> str:
+    """Every rate limit of every contract, out of the way."""
+    found = project.find(ROOT)
+    names = []
+    for surface in found.surfaces:
+        declared = tomllib.loads((ROOT / "openapi" / surface / "limits.toml").read_text())
+        names += [name for name, limit in declared.items() if "rate" in limit]
+    return ",".join(f"{name}=100000/minute" for name in names)
+
+
 @pytest.fixture(scope="session")
 def running(platforms: Callable[..., Running], valkey_url: str) -> Running:
     """The platform with everything it needs. Its limits are wide: tests of limits make their own."""
-    return platforms("contract", valkey_url, limits="thalium.invoke=100000/minute,thalium.read=100000/minute")
+    return platforms("contract", valkey_url, limits=_wide())
 
 
 @pytest.fixture(scope="session")

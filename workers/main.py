@@ -8,7 +8,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Protocol
 
@@ -16,21 +16,21 @@ import structlog
 from redis.exceptions import RedisError
 
 from domain import startup
-from domain.kernel import idempotency
-from domain.kernel.context import SystemActor
 from domain.kernel.db import Database
 from domain.kernel.ledger import Ledger, Wakeups
 from domain.kernel.outbox import QUEUES
 from thalweg import heartbeats
 from thalweg.config import Settings, need
 from thalweg.streams import Publisher
+from thalweg.traces import Traces
 from workers.processes import GRACE, Forking, LongLived
+from workers.purging import purges
 from workers.queues import connect
 from workers.registry import Registry, load_jobs
 from workers.relay import Relay
 from workers.runner import LEASE, Runner
 from workers.scheduler import Scheduler
-from workers.sweeper import Purge, Rhythm, Sweeper
+from workers.sweeper import Rhythm, Sweeper
 
 log = structlog.get_logger("thalweg.jobs")
 
@@ -68,6 +68,7 @@ def run_worker(
     stop = _stop_on_signals()
     for warm in registry.warmers.get(queue, ()):
         warm()
+    traces = Traces.open(settings.otel_endpoint, service="thalweg-worker")
 
     def runner() -> Runner:
         return Runner(
@@ -77,6 +78,7 @@ def run_worker(
             publisher=Publisher(redis_url, keep=settings.stream_length, expire=settings.stream_keep_seconds),
             lease=lease,
             worker=heartbeats.me(),
+            traces=traces,
         )
 
     own = runner()
@@ -93,6 +95,9 @@ def run_worker(
             log.warning("valkey is away", error=type(problem).__name__)
         stop.wait(pause)  # not stopped: RQ's loop ended by itself, which it does when Valkey goes at a bad moment
         pause = min(pause * 2, 5.0)
+    own.close()
+    if traces is not None:
+        traces.close()
     return 0
 
 
@@ -103,7 +108,7 @@ def run_scheduler(settings: Settings, *, jobs: str = "workers.jobs", rhythm: Rhy
     registry = load_jobs(jobs)
     stop = _stop_on_signals()
     database = Database(database_url, pool_size=2, max_overflow=2, application_name="thalweg scheduler")
-    parts = _parts(database_url, redis_url, registry, database, rhythm)
+    parts = _parts(database_url, redis_url, registry, database, rhythm, settings.audit_days)
     threads = [_started(name, part, stop) for name, part in parts.items()]
     connection = connect(redis_url)
     while not stop.is_set():
@@ -126,7 +131,9 @@ def _stores(settings: Settings) -> tuple[str, str]:
     return settings.database_url.reveal(), settings.redis_url.reveal()
 
 
-def _parts(url: str, redis_url: str, registry: Registry, database: Database, rhythm: Rhythm | None) -> dict[str, Part]:
+def _parts(
+    url: str, redis_url: str, registry: Registry, database: Database, rhythm: Rhythm | None, audit_days: int
+) -> dict[str, Part]:
     return {
         # Little patience: these loops try again by themselves and must notice a request to stop.
         "relay": Relay(Ledger(url, name="relay", patience=1.0), Wakeups(url), connect(redis_url)),
@@ -134,18 +141,10 @@ def _parts(url: str, redis_url: str, registry: Registry, database: Database, rhy
             Ledger(url, name="sweeper", patience=1.0),
             connect(redis_url),
             rhythm=rhythm,
-            purges=_purges(database),
+            purges=purges(database, audit_days=audit_days),
         ),
         "scheduler": Scheduler(database, registry.crons),
     }
-
-
-def _purges(database: Database) -> Mapping[str, Purge]:
-    def idempotency_records() -> int:
-        with database.context(SystemActor("sweeper"), None, frozenset({"admin"}), platform=True) as ctx:
-            return idempotency.purge_expired(ctx)
-
-    return {"idempotency_records": idempotency_records}
 
 
 def _started(name: str, part: Part, stop: threading.Event) -> threading.Thread:

@@ -203,6 +203,7 @@ class LongLived(_Worker):
 
 
 _EXITS = {outcome: 10 + number for number, outcome in enumerate(Outcome)}
+_OUTCOMES = {code: outcome for outcome, code in _EXITS.items()}
 
 
 class Forking(_Worker):
@@ -226,13 +227,15 @@ class Forking(_Worker):
             return
         spec = self.runner.registry.jobs.get(claim.name)
         hard = spec.hard if spec else 60.0
-        child = os.fork()
-        if child == 0:
-            self._be_child(claim, hard)
-        reason = self._watch(claim, child, hard)
-        if reason is not None:
-            log.warning("job process ended", job_id=str(claim.id), job=claim.name, reason=reason)
-            self.runner.died(claim, reason)
+        with self.runner.span(claim) as tell:
+            child = os.fork()
+            if child == 0:
+                self._be_child(claim, hard)
+            reason, outcome = self._watch(claim, child, hard)
+            if reason is not None:
+                log.warning("job process ended", job_id=str(claim.id), job=claim.name, reason=reason)
+                outcome = self.runner.died(claim, reason).value
+            tell(outcome)
 
     def _be_child(self, claim: Claim, hard: float) -> None:
         code = 1
@@ -241,14 +244,17 @@ class Forking(_Worker):
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, signal.SIG_IGN)
             confine(memory=_mapped() + self._memory, cpu=hard)
-            code = _EXITS[self._fresh().perform(claim)]
+            own = self._fresh()
+            code = _EXITS[own.perform(claim)]
+            own.flush()
         except BaseException:
             log.exception("job process failed")
         finally:
             os._exit(code)  # no clean-up: it would touch connections that belong to the parent
 
-    def _watch(self, claim: Claim, child: int, hard: float) -> str | None:
-        """Wait for the child, keeping the lease; answer why it ended without recording an outcome, or None."""
+    def _watch(self, claim: Claim, child: int, hard: float) -> tuple[str | None, str]:
+        """Wait for the child, keeping the lease; answer why it ended without recording an outcome (or None), and the
+        outcome that it recorded (or what this process knows of it)."""
         descriptor = os.pidfd_open(child)
         killed: str | None = None
         end = time.monotonic() + hard + 1.0  # the child's own watchdog comes first, and leaves a traceback
@@ -274,10 +280,12 @@ class Forking(_Worker):
             os.close(descriptor)
         if killed == "returned":
             self.runner.hand_back(claim)
-            return None
-        if killed == "lost" or (os.WIFEXITED(status) and os.WEXITSTATUS(status) in _EXITS.values()):
-            return None
-        return killed or _why(status)
+            return None, Outcome.RETURNED.value
+        if killed == "lost":
+            return None, Outcome.LOST.value
+        if os.WIFEXITED(status) and os.WEXITSTATUS(status) in _OUTCOMES:
+            return None, _OUTCOMES[os.WEXITSTATUS(status)].value
+        return killed or _why(status), Outcome.LOST.value
 
     def _extend(self, claim: Claim) -> bool:
         try:

@@ -1,7 +1,7 @@
 """Runs one outbox row: claim, check arguments, run within limits, and record what became of it.
 
 Public: `Runner.run(job_id)`; `Runner.claim` and `Runner.perform` for a worker that claims in one process and performs
-in another; `Keeper`, which keeps the lease of the running job; `LeaseLost`.
+in another (around both, `Runner.span`); `Keeper`, which keeps the lease of the running job; `LeaseLost`.
 
 An attempt ends as one of `Outcome`. Whatever happens between claim and end, a dead process included, the lease runs out
 and the sweeper hands the row out again.
@@ -25,6 +25,7 @@ from domain.kernel.context import Ctx, SystemActor, Work
 from domain.kernel.db import Database
 from domain.kernel.errors import DomainError
 from domain.kernel.ledger import Claim, LeaseLost, Ledger, LedgerAway, fail, finish, hold
+from thalweg.traces import Traces
 from workers import metrics
 from workers.limits import Interrupted, SoftLimit, time_limit
 from workers.registry import BadArguments, GiveUp, JobSpec, Registry, RetryLater, UnknownJob
@@ -44,6 +45,8 @@ class Publishes(Protocol):
     """The part of `thalweg.streams.Publisher` that jobs use."""
 
     def publish(self, channel: str, number: int, event: str, data: Mapping[str, Any]) -> object: ...
+    def flush(self) -> object: ...
+    def close(self) -> None: ...
 
 
 class Outcome(Enum):
@@ -92,6 +95,8 @@ class Running:
 
 
 if TYPE_CHECKING:
+    from opentelemetry.trace import Span
+
     _promised: type[Work] = Running
 
 
@@ -107,6 +112,7 @@ class Runner:
         publisher: Publishes | None = None,
         lease: float = LEASE,
         worker: str = "",
+        traces: Traces | None = None,
     ) -> None:
         self.database = database
         self.registry = registry
@@ -115,11 +121,17 @@ class Runner:
         self._ledger = ledger
         self._publisher = publisher
         self._worker = worker
+        self._traces = traces
 
     def run(self, job_id: UUID) -> Outcome:
         """Claim and perform. Raises domain.kernel.ledger.LedgerAway when the database stays away."""
         claim = self.claim(job_id)
-        return Outcome.NOTHING if claim is None else self.perform(claim)
+        if claim is None:
+            return Outcome.NOTHING
+        with self.span(claim) as tell:
+            outcome = self.perform(claim)
+            tell(outcome.value)
+        return outcome
 
     def claim(self, job_id: UUID) -> Claim | None:
         """A lease on the row, if it may run now."""
@@ -161,6 +173,42 @@ class Runner:
                 metrics.SECONDS.labels(claim.name).observe(seconds)
             log.debug("job ended", outcome=outcome.value, seconds=round(seconds, 4))
             return outcome
+
+    @contextmanager
+    def span(self, claim: Claim) -> Iterator[Callable[[str], None]]:
+        """A trace span around an attempt; call what is handed in with the outcome. Nothing where nothing is traced.
+
+        It is no child of the request that promised the job: the outbox keeps no trace context. Both have a request id.
+        """
+        if self._traces is None:
+            yield lambda outcome: None
+            return
+        told: dict[str, str | int] = {
+            "job.id": str(claim.id),
+            "job.queue": claim.queue,
+            "job.attempt": claim.attempt,
+            "request.id": claim.request_id,
+        }
+        with self._traces.span(f"job {claim.name}", kind="consumer", attributes=told) as span:
+            yield lambda outcome: self._note(span, outcome)
+
+    def _note(self, span: Span, outcome: str) -> None:
+        assert self._traces is not None
+        span.set_attribute("job.outcome", outcome)
+        if outcome in (Outcome.FAILED.value, Outcome.RETRIED.value, Outcome.LOST.value):
+            self._traces.failed(span, outcome)
+
+    def flush(self) -> None:
+        """Send what has not reached its streams yet, if that can be done now."""
+        if self._publisher is not None:
+            self._publisher.flush()
+
+    def close(self) -> None:
+        """Send what has not reached its streams yet, and give back connections. Nothing may be running any more."""
+        if self._publisher is not None:
+            self._publisher.close()
+        self._ledger.close()
+        self.database.dispose()
 
     def died(self, claim: Claim, reason: str) -> Outcome:
         """Record, from outside, that the process of `claim` ended without an answer."""

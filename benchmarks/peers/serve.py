@@ -1,4 +1,4 @@
-"""One server process: `serve.py NAME --fd N [--database URL] [--access-log]`; uvicorn set as in thalweg.server."""
+"""One server process: `serve.py NAME --fd N [--database URL] [--access-log] [--freeze]`; uvicorn set as ours is."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def _protocol(name: str) -> Any:
     """uvicorn's on httptools; ours with its limits on the head of a request."""
     if name != "thalweg":
         return "httptools"
-    from thalweg.server import _Protocol
+    from thalweg.connection import Connection
 
-    return _Protocol
+    return Connection
 
 
 def main() -> None:
@@ -54,8 +54,11 @@ def main() -> None:
     given = parser.parse_args()
     served = application(given.name, given.database, given.access_log)
     if given.freeze:
+        from thalweg.edge.serve import GC_THRESHOLDS  # not before: a peer's start is measured, too
+
         gc.collect()
         gc.freeze()
+        gc.set_threshold(*GC_THRESHOLDS)
     config = uvicorn.Config(
         served,
         loop="uvloop",

@@ -9,6 +9,6 @@ from __future__ import annotations
 from domain.audit.chain import Outcome, record
 from domain.audit.models import AuditEntry
 from domain.audit.reading import Verification, find, get, verify
-from domain.audit.retention import purge
+from domain.audit.retention import due, purge
 
-__all__ = ["AuditEntry", "Outcome", "Verification", "find", "get", "purge", "record", "verify"]
+__all__ = ["AuditEntry", "Outcome", "Verification", "due", "find", "get", "purge", "record", "verify"]

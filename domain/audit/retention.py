@@ -1,16 +1,35 @@
-"""Retention: the one way an entry leaves the chain, always from its beginning, leaving a trace."""
+"""Retention: the one way an entry leaves the chain, always from its beginning, leaving a trace.
+
+`due` names the chains that have something to lose, `purge` takes it from one of them.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
+from uuid import UUID
 
-from sqlalchemy import delete, func, select, text, update
+from sqlalchemy import and_, delete, func, select, text, update
 
 from domain.audit.chain import PLATFORM, record
 from domain.audit.models import AuditEntry, AuditHead
 from domain.kernel.context import Ctx
 from domain.kernel.db import OrganisationSession
 from domain.kernel.organisation_filter import lent
+
+
+def due(ctx: Ctx, before: datetime, *, limit: int = 100) -> Sequence[UUID | None]:
+    """Organisations whose chain begins with an entry from before `before`; None is the platform's own chain.
+
+    For a platform context: an organisation's own sees but its own chain.
+    """
+    first = and_(
+        AuditEntry.organisation_id == AuditHead.organisation_id, AuditEntry.sequence == AuditHead.base_sequence + 1
+    )
+    statement = (
+        select(AuditHead.organisation_id).join(AuditEntry, first).where(AuditEntry.created_at < before).limit(limit)
+    )
+    return [None if found == PLATFORM else found for found in ctx.session.scalars(statement)]
 
 
 def purge(ctx: Ctx, before: datetime, *, limit: int = 10_000) -> int:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from domain.agents.tools import ToolRun
-from domain.conversations import events
+from domain.conversations import events, rules
 from domain.conversations.guardrails.output import Filter
 from domain.conversations.speaking import speak, within
 from domain.conversations.state import Equipped, State
@@ -49,8 +49,8 @@ class AgentRun:
     limit: Deadline | None = None
     _found: list[int] = field(default_factory=list)
 
-    def work(self, question: str, history: Sequence[Message] = ()) -> Said:
-        """Let the agent answer `question`. Raises `Cancelled`, `Ended`, and what ends a turn: `TimedOut`,
+    def work(self, question: str, history: Sequence[Message] = (), approved: ToolCall | None = None) -> Said:
+        """Let the agent answer `question`, after the call that the person has just approved. Raises `Cancelled`, `Ended`, and what ends a turn: `TimedOut`,
         `LimitExceeded`, `Unavailable`, `Refused`."""
         key = self.equipped.agent.key
         started = time.monotonic()
@@ -61,7 +61,14 @@ class AgentRun:
             f"{self.equipped.agent.name} is working",
             title=question[:500],
         )
-        said = self._loop(question, [*history, Message("user", question)])
+        messages = [*history, Message("user", question)]
+        if approved is not None:
+            outcome = self._call(approved, f"{self.prefix}/approved", approved=True)
+            messages += [
+                Message("assistant", calls=(approved,)),
+                Message("tool", outcome.text, call_id=approved.id, tool=approved.name),
+            ]
+        said = self._loop(question, messages)
         self._mark(
             f"{self.prefix}/ended",
             events.AGENT_COMPLETED,
@@ -108,8 +115,9 @@ class AgentRun:
         collected = [partial]
         with state.journal.writing() as writer:
             writer.event(events.LLM_STARTED, agent=agent, depth=depth, message=f"Asking {model.name}", model=model.name)
-        if self.loud and not partial and state.journal.response():
-            state.journal.say("\n\n", agent=agent, depth=depth, step=step)
+        gap = f"{step}/gap"
+        if self.loud and not partial and state.journal.response() and not state.journal.said(gap):
+            state.journal.say("\n\n", agent=agent, depth=depth, step=gap)
 
         def take(kind: str, words: str) -> None:
             if kind == "reasoning":
@@ -169,7 +177,7 @@ class AgentRun:
             state.stop = "max_tokens"
         return text, end.calls
 
-    def _call(self, call: ToolCall, key: str, *, allowed: bool) -> Outcome:
+    def _call(self, call: ToolCall, key: str, *, allowed: bool = True, approved: bool = False) -> Outcome:
         state = self.state
         caller = Caller(
             state.journal,
@@ -180,8 +188,9 @@ class AgentRun:
             self.depth,
             state.user_id,
             self.equipped.offered if allowed else {},
+            rules.of_surface(state.surface).confirm_by_token,
         )
-        outcome = caller.call(call, key)
+        outcome = caller.call(call, key, approved=approved)
         self.note_call(call, key, outcome)
         return outcome
 

@@ -89,5 +89,3 @@ def equip(ctx: Ctx, key: str, options: Mapping[str, Any]) -> Equipped:
     skills = tuple(f"{skill.name}: {skill.instructions}" for skill in own_settings.skills_of(ctx, agent))
     tier = own.model_tier or held.model_tier
     return Equipped(agent, held, own, offered, skills, chat_model(ctx, user, tier, agent.model))
-
-

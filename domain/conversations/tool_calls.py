@@ -57,6 +57,8 @@ class Caller:
     depth: int
     user_id: UUID | None
     offered: Mapping[str, own_settings.OfferedTool]
+    by_token: bool = False
+    """Whether a confirmation comes with a token; else as a yes in the conversation."""
 
     def call(self, call: ToolCall, key: str, *, approved: bool = False) -> Outcome:
         """Carry out a call, or give back what it came to in an earlier run. Raises `Cancelled`, `Ended`."""
@@ -182,6 +184,8 @@ class Caller:
                 arguments=call.arguments,
             )
             text = f"{tool.title} needs a confirmation and was not carried out yet."
+            if not self.by_token:
+                text += " Answer yes within five minutes to go ahead."
             writer.step(
                 key,
                 {

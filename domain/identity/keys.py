@@ -123,7 +123,7 @@ def issue_api_key(
     ctx.session.flush()
     audit.record(
         ctx,
-        "api_key.issue",
+        "api_key.create",
         resource_type="api_key",
         resource_id=key.id,
         details={"name": name, "kind": kind, "scopes": wanted, "expires_at": expires_at, "prefix": key.prefix},

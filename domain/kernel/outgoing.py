@@ -165,6 +165,10 @@ class Client:
         except (httpx.HTTPError, httpx.InvalidURL, ValueError):
             raise UpstreamFailed from None
 
+    def may_call(self, address: Address) -> bool:
+        """Whether an address that is given as numbers may be called."""
+        return callable_address(address, self._networks)
+
     def close(self) -> None:
         """Close idle connections."""
         self._client.close()

@@ -142,9 +142,7 @@ def _insert(ctx: Ctx, kind: str, name: str, *, quiet: bool = False, **values: An
             return default(ctx, personal=owner_id is not None)
         raise Conflict(f"There is one called {name!r} already.", reason="name_taken")
     if not quiet:
-        audit.record(
-            ctx, f"{kind}.create", resource_type=kind, resource_id=made.id, details={"name": made.name}
-        )
+        audit.record(ctx, f"{kind}.create", resource_type=kind, resource_id=made.id, details={"name": made.name})
     return made
 
 
@@ -294,8 +292,12 @@ def holdings(ctx: Ctx, collections: Sequence[Collection]) -> list[Holding]:
         .where(entry.collection_id.in_([each.id for each in collections]))
         .group_by(entry.collection_id)
     ).all()
-    numbers = {row[0]: tuple(map(int, row[1:])) for row in rows}
-    return [Holding(each, *numbers.get(each.id, (0,) * 6), may_edit=access.may_edit(ctx, each)) for each in collections]
+    numbers = {row[0]: [int(value) for value in row[1:]] for row in rows}
+    found = []
+    for each in collections:
+        documents, size, chunks, taken, pending, failed = numbers.get(each.id, [0] * 6)
+        found.append(Holding(each, documents, size, chunks, taken, pending, failed, access.may_edit(ctx, each)))
+    return found
 
 
 def update_collection(

@@ -436,3 +436,20 @@ def remove(ctx: Ctx, document_id: UUID, *, collection_id: UUID | None = None) ->
         resource_id=filed.collection.id if word == "vector_store" else document_id,
         details={"filename": filed.document.filename},
     )
+
+
+def discard(ctx: Ctx, ids: Sequence[UUID]) -> None:
+    """Delete documents whose owner is another thing of this context (a webpage), which has judged the caller."""
+    if not ids:
+        return
+    ctx.session.execute(
+        delete(CollectionEntry).where(CollectionEntry.document_id.in_(ids)).execution_options(synchronize_session=False)
+    )
+    ctx.session.execute(
+        update(Document)
+        .where(Document.id.in_(ids), Document.deleted_at.is_(None))
+        .values(deleted_at=ctx.now(), updated_at=ctx.now())
+        .execution_options(synchronize_session=False)
+    )
+    for document_id in ids:
+        outbox.enqueue(ctx, "knowledge.purge", {"document_id": str(document_id)})

@@ -404,14 +404,21 @@ def give_up(ctx: Ctx, entry_id: UUID, reason: str) -> None:
 
 
 def _held(ctx: Ctx, entry_id: UUID) -> tuple[CollectionEntry, Document, DocumentVersion] | None:
-    """The entry, its document (both locked) and the version it is about; None once it is gone."""
+    """The entry, its document and the version it is about; None once it is gone.
+
+    The document's row is the lock of everything about it: taken first, so that what is read after it is fresh.
+    """
+    document_id = ctx.session.scalar(select(CollectionEntry.document_id).where(CollectionEntry.id == entry_id))
+    if document_id is None:
+        return None
+    document = ctx.session.get(Document, document_id, populate_existing=True, with_for_update=True)
     row = ctx.session.execute(
-        select(Document, CollectionEntry, DocumentVersion)
-        .join(CollectionEntry, CollectionEntry.document_id == Document.id)
+        select(CollectionEntry, DocumentVersion)
         .join(DocumentVersion, DocumentVersion.id == CollectionEntry.version_id)
         .join(Collection, Collection.id == CollectionEntry.collection_id)
-        .where(CollectionEntry.id == entry_id, Document.deleted_at.is_(None), Collection.deleted_at.is_(None))
-        .with_for_update(of=(Document, CollectionEntry))
+        .where(CollectionEntry.id == entry_id, Collection.deleted_at.is_(None))
         .execution_options(populate_existing=True)
     ).one_or_none()
-    return None if row is None else (row[1], row[0], row[2])
+    if row is None or document is None or document.deleted_at is not None:
+        return None
+    return row[0], document, row[1]

@@ -230,7 +230,7 @@ def _in_reach(scope: Scope, eyes: access.Viewer) -> Any:
 _WALK = text(
     "SELECT set_config('hnsw.iterative_scan', 'strict_order', true), set_config('hnsw.ef_search', '120', true)"
 )
-_TOTAL = text("SELECT reltuples FROM pg_class WHERE oid = 'chunk'::regclass")
+_TOTAL = text("SELECT reltuples FROM pg_class WHERE relname = :graph AND relkind = 'i'")
 
 
 def _by_meaning(
@@ -262,7 +262,7 @@ def _nearest(
     column = getattr(Chunk, f"embedding_{dimensions}")
     distance = column.cosine_distance(vector)
     query = select(distance.label("away"), Chunk.id).where(_in_reach(scope, eyes), Chunk.model == model)
-    total = max(0.0, float(ctx.session.execute(_TOTAL).scalar_one()))
+    total = ctx.session.execute(_TOTAL, {"graph": f"ix_chunk_embedding_{dimensions}"}).scalar() or 0
     if rules.exactly(count, int(total), CANDIDATES):
         # The sum keeps the planner from the graph, which answers in its order and never with all.
         query = query.order_by(distance + literal(0.0, Float)).limit(CANDIDATES)

@@ -1,4 +1,4 @@
-"""Files of vector stores, in OpenAI's shape: stored objects that are attached with attributes and sizes of their own."""
+"""Files of vector stores, in OpenAI's shape: stored objects, attached with attributes and sizes of their own."""
 
 from __future__ import annotations
 
@@ -43,9 +43,7 @@ def attach(
         raise Invalid(f"Files of type {stored.media_type} cannot be read.")
     if stored.size > MAX_BYTES:
         raise Invalid(f"A file of a vector store has {MAX_BYTES >> 20} MiB at most.", limit=MAX_BYTES)
-    count = ctx.session.scalar(
-        select(func.count(CollectionEntry.id)).where(CollectionEntry.collection_id == store.id)
-    )
+    count = ctx.session.scalar(select(func.count(CollectionEntry.id)).where(CollectionEntry.collection_id == store.id))
     if (count or 0) >= MOST:
         raise Forbidden(f"A vector store has {MOST:,} files at most.", limit=MOST)
     quotas.room_for_document(ctx, store.kind, stored.size)

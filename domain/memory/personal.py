@@ -464,3 +464,8 @@ def _memory(row: RingEntry) -> Memory:
         row.created_at,
         row.updated_at,
     )
+
+
+def has_memories(ctx: Ctx, user_id: UUID) -> bool:
+    """Whether anything at all is remembered about a person: spares the others a look with vectors."""
+    return ctx.session.scalar(select(RingEntry.id).where(*_own(user_id)).limit(1)) is not None

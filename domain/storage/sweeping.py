@@ -15,8 +15,11 @@ from uuid import UUID
 import structlog
 from sqlalchemy import select
 
+from domain import audit, identity
 from domain.kernel.context import Work
 from domain.kernel.db import acting_for
+from domain.kernel.errors import NotFound
+from domain.kernel.pages import CursorPage
 from domain.storage import binding, rules, transfers
 from domain.storage.models import StoredObject
 from domain.storage.ports import BlobStore
@@ -30,7 +33,7 @@ LATE = timedelta(minutes=30)
 BATCH = 500
 SUSPECT = 100
 """From so many blobs without a row on, that they are more than half of what was found is no leftover but a mistake: a
-restored or another database, the folder of another installation. Then nothing is dropped."""
+restored or another database, the folder of another installation. Then only what erased organisations left is dropped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +103,35 @@ def _drop_orphans(work: Work, store: BlobStore, before: datetime) -> int:
         orphans += _without_row(work, keys)
         work.heartbeat()
     if len(orphans) >= SUSPECT and len(orphans) * 2 > seen:
-        log.error("most blobs have no row: nothing is dropped", orphans=len(orphans), blobs=seen)
-        return 0
+        orphans = _of_erased(work, orphans)
+        log.error("most blobs have no row: only those of erased organisations are dropped", blobs=seen)
     for keys in _batches(iter(orphans)):
         for key in _without_row(work, keys):  # again: it may have been long
             store.delete(key)
     return len(orphans)
+
+
+def _of_erased(work: Work, keys: Sequence[str]) -> list[str]:
+    """Those of organisations that were here, as the audit trail remembers, and are no more."""
+    owners: dict[str, bool] = {}
+    for key in keys:
+        owner = key.removeprefix(rules.INCOMING).partition("/")[0]
+        if owner not in owners:
+            owners[owner] = _erased(work, owner)
+    return [key for key in keys if owners[key.removeprefix(rules.INCOMING).partition("/")[0]]]
+
+
+def _erased(work: Work, owner: str) -> bool:
+    try:
+        organisation_id = UUID(owner)
+    except ValueError:
+        return False
+    with work.transaction() as ctx, acting_for(ctx, organisation_id) as lent:
+        try:
+            identity.get_organisation(lent)
+        except NotFound:
+            return bool(audit.find(lent, page=CursorPage(1)).items)
+    return False
 
 
 def _without_row(work: Work, keys: Sequence[str]) -> list[str]:

@@ -98,7 +98,7 @@ def get_saml_metadata(ctx: Ctx, organization_id: UUID | None = None) -> File:
 
 def consume_saml_assertion(ctx: Ctx, body: requests.SamlResponse) -> Reply:
     # Read before the first statement, which opens the transaction: the provider's metadata may have to be fetched.
-    reading = federation.saml_flow.read(body.SAMLResponse, ctx.clock)
+    reading = federation.saml_flow.read(body.saml_response, ctx.clock)
     return wire.landing(federation.saml_flow.land(ctx, reading, body.relay_state))
 
 

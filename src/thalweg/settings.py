@@ -57,6 +57,14 @@ class Settings:
         (),
     )
 
+    audit_days: int = setting(
+        "platform",
+        "Days after which audit entries are removed, from the beginning of each organisation's chain, so that what is "
+        "left still verifies. 0 keeps them for good.",
+        Number(0, 36_500),
+        0,
+    )
+
     # --- stores ---------------------------------------------------------------------------------------------------
     database_url: Secret | None = setting(
         "stores",

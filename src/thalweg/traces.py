@@ -88,6 +88,10 @@ class Traces:
         if status >= 500:
             span.set_status(self._failed(str(status)))
 
+    def failed(self, span: Span, why: str) -> None:
+        """Mark the span as an error. `why` is a word, not a message."""
+        span.set_status(self._failed(why))
+
     def traceparent(self) -> str | None:
         """The current span as a W3C header, to hand on (to a job, or to another service)."""
         carrier: dict[str, Any] = {}

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import copy
 import json
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -426,3 +427,24 @@ def test_a_surface_that_is_not_whole_is_of_a_version_before_one(surface: str) ->
     (counted,) = coverage(project, [surface]).totals()
     version = json.loads((project.generated / surface / "bundle.json").read_bytes())["info"]["version"]
     assert counted.not_implemented == 0 or version.startswith("0.")
+
+
+@pytest.mark.parametrize("surface", list(projects.find(ROOT).surfaces))
+def test_a_property_that_goes_or_turns_into_something_else_is_seen_wherever_it_stands(surface: str) -> None:
+    """On the real contracts, in their unions, maps, events and recursions: another dozen at each change of a contract."""
+    file = projects.find(ROOT).generated / surface / "bundle.json"
+    before = json.loads(file.read_bytes())
+    components = before["components"]["schemas"]
+    places = [(name, prop) for name, one in components.items() for prop in one.get("properties") or {}]
+    chance = random.Random(file.read_bytes())
+    for name, prop in chance.sample(places, 8):
+        after = copy.deepcopy(before)
+        found = after["components"]["schemas"][name]
+        del found["properties"][prop]
+        found["required"] = [one for one in found.get("required", ()) if one != prop]
+        assert any(one.verdict == "breaking" for one in diffs.compare(before, after)), f"{name}.{prop} is gone"
+    plain = [(name, prop) for name, prop in places if components[name]["properties"][prop].get("type") == "string"]
+    for name, prop in chance.sample(plain, 4):
+        after = copy.deepcopy(before)
+        after["components"]["schemas"][name]["properties"][prop] = {"type": "boolean"}
+        assert any(one.verdict == "breaking" for one in diffs.compare(before, after)), f"{name}.{prop} is a boolean"

@@ -15,9 +15,11 @@ from uuid import UUID
 
 import pytest
 from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
 
-from domain import storage
+from domain import identity, storage
 from domain.kernel.context import SystemActor
+from domain.kernel.db import OrganisationSession
 from domain.kernel.errors import NotFound, PaymentRequired, TooLarge, Unavailable, Unprocessable
 from domain.kernel.outbox import Job
 from domain.kernel.pages import OffsetPage
@@ -345,6 +347,35 @@ def test_a_sweep_that_would_drop_most_of_the_store_drops_nothing(folder: Any, mo
     put(folder)
     assert storage.sweep(folder.platform_work(), age=timedelta(hours=-1)).orphans == 0
     assert len(folder.blobs()) == 4
+
+
+def test_an_erased_organisation_is_swept_however_much_it_had(folder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from domain.storage import sweeping
+
+    monkeypatch.setattr(sweeping, "SUSPECT", 1)
+    erased = folder.found()
+    with folder.context(erased) as ctx:
+        storage.put(ctx, io.BytesIO(TEXT), name="a.txt", purpose="document")
+    with folder.database.context(SystemActor("test"), None, platform=True) as ctx:
+        ctx.session.delete(ctx.session.get(identity.Organisation, erased))
+    left = storage.stage(folder.organisation_id, io.BytesIO(TEXT))
+    assert storage.sweep(folder.platform_work(), age=timedelta(hours=-1)).orphans == 1
+    assert {entry.key for entry in folder.store.entries()} == {left.key}
+
+
+def test_a_commit_whose_answer_is_lost_keeps_the_bytes(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def commit_and_lose_the_line(session: Any) -> None:
+        commit(session)
+        raise OperationalError("COMMIT", {}, Exception("connection lost"))
+
+    commit = OrganisationSession.commit
+    with monkeypatch.context() as patched:
+        patched.setattr(OrganisationSession, "commit", commit_and_lose_the_line)
+        with pytest.raises((Unavailable, OperationalError)):
+            put(world)
+    with world.context() as ctx:
+        [stored] = storage.list(ctx, page=OffsetPage(10, 0), purpose="document")[0].items
+    assert read(world, stored.id) == TEXT
 
 
 def test_a_store_that_is_away_is_unavailable_and_says_nothing_internal(

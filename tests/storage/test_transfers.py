@@ -17,7 +17,7 @@ from sqlalchemy import select
 
 from domain import audit, storage
 from domain.kernel.clock import FixedClock
-from domain.kernel.errors import Forbidden, Invalid, NotFound, PaymentRequired
+from domain.kernel.errors import Conflict, Forbidden, Invalid, NotFound, PaymentRequired
 from domain.kernel.outbox import Job
 from domain.kernel.pages import OffsetPage
 from domain.storage import links
@@ -160,6 +160,23 @@ def test_a_client_that_leaves_half_way_leaves_nothing(folder: Any, ask: Ask) -> 
             break
         asyncio.run(asyncio.sleep(0.02))
     assert list((folder.root / ".incoming").iterdir()) == []
+
+
+def test_of_two_uploads_at_once_one_is_kept_whole(folder: Any) -> None:
+    object_id = announce(folder).stored.id
+    claim = storage.Claim(storage.UPLOAD, folder.organisation_id, object_id)
+    with folder.context() as ctx:
+        one, other = storage.receive(ctx, claim), storage.receive(ctx, claim)
+    one.take(PDF)
+    other.take(PDF[:-1] + b"!")
+    staged = one.whole(), other.whole()
+    with folder.context() as ctx:
+        storage.received(ctx, other, staged[1])
+    with pytest.raises(Conflict), folder.context() as ctx:
+        storage.received(ctx, one, staged[0])
+    assert folder.blobs() == {staged[1].key}
+    with folder.context() as ctx, storage.open(ctx, object_id) as reader:
+        assert reader.read() == PDF[:-1] + b"!"
 
 
 def test_a_token_is_good_for_one_act_on_one_object_until_its_time(folder: Any, ask: Ask) -> None:

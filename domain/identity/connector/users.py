@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import unquote
-from uuid import UUID
 
 from sqlalchemy import select
 
@@ -23,7 +23,8 @@ from domain.identity.policies import HANDSHAKE
 from domain.identity.sessions import SignedIn
 from domain.kernel.context import ConnectorActor, Ctx
 from domain.kernel.db import across_organisations
-from domain.kernel.errors import Forbidden, PaymentRequired
+from domain.kernel.errors import Conflict, Forbidden, PaymentRequired
+from domain.kernel.ids import new_id
 
 SOURCE = "nextcloud"
 PLACEHOLDER = "nextcloud.invalid"
@@ -101,12 +102,13 @@ def provision(ctx: Ctx, uid: str, *, email: str | None = None, name: str | None 
 
 def make_account(ctx: Ctx, instance_id: str, uid: str, email: str | None, name: str) -> Account:
     """An account for a user of a Nextcloud: under their address where that is free, else under one of its own."""
-    if email is not None and accounts.find(ctx, email) is None:
-        try:
-            return accounts.make(ctx, email=email, name=name, source=SOURCE)
-        except accounts.EmailTaken:
-            pass  # taken this moment, or by an account that was erased
-    return accounts.make(ctx, email=placeholder(instance_id, uid), name=name, source=SOURCE)
+    # A uid may be given to somebody else, while the account of whoever had it still has its address.
+    again = f"{uid}/{new_id().hex}"
+    for address in (email, placeholder(instance_id, uid), placeholder(instance_id, again)):
+        if address is not None:
+            with suppress(accounts.EmailTaken):
+                return accounts.make(ctx, email=address, name=name, source=SOURCE)
+    raise Conflict("There is no address for this account.")
 
 
 def placeholder(instance_id: str, uid: str) -> str:
@@ -169,7 +171,3 @@ def _instance_id(ctx: Ctx) -> str:
         select(ConnectorInstance.instance_id).where(ConnectorInstance.organisation_id == ctx.organisation).limit(1)
     )
     return found or ctx.organisation.hex
-
-
-def account_of(ctx: Ctx, account_id: UUID) -> Account | None:
-    return ctx.session.get(Account, account_id)

@@ -43,7 +43,9 @@ def admit(ctx: Ctx, vouched: Vouched, *, surface: str, invite_token: str | None 
     if account is not None and (account.deactivated_at is not None or account.erased_at is not None):
         raise NotAdmitted("account_disabled")
     into: UUID | None = None
-    if account is None or invite_token is not None:
+    own = vouched.organisation_id
+    stranger = account is not None and own is not None and _membership(ctx, account.id, own) is None
+    if account is None or stranger or invite_token is not None:
         account, into = entrance.come_in(ctx, vouched, account, surface=surface, invite_token=invite_token)
     belonging = _belonging(ctx, account, vouched, into)
     _remember(ctx, vouched, known, account, belonging)
@@ -79,8 +81,8 @@ def _by_address(ctx: Ctx, vouched: Vouched) -> Account | None:
         raise NotAdmitted("email_unverified")
     if vouched.organisation_id is not None:
         # An organisation's provider speaks for its own members, and never for the people who run the platform.
-        status = _status(ctx, account.id, vouched.organisation_id)
-        if account.platform_role is not None or status not in ("active", "invited", "pending", "disabled"):
+        member = _membership(ctx, account.id, vouched.organisation_id)
+        if account.platform_role is not None or member is None or member.status == "deleted":
             raise NotAdmitted("access_denied")
     if account.email_verified_at is None:
         account.email_verified_at = ctx.now()
@@ -103,24 +105,16 @@ def _untouched(ctx: Ctx, account: Account) -> bool:
     return ways_in is None
 
 
-def _status(ctx: Ctx, account_id: UUID, organisation_id: UUID) -> str | None:
+def _membership(ctx: Ctx, account_id: UUID, organisation_id: UUID) -> Membership | None:
     with acting_for(ctx, organisation_id) as inside:
-        return inside.session.scalar(
-            select(Membership.status).where(
-                Membership.account_id == account_id, Membership.organisation_id == organisation_id
-            )
-        )
+        return memberships.find(inside, account_id, lock=True)
 
 
 def _belonging(ctx: Ctx, account: Account, vouched: Vouched, into: UUID | None) -> Belonging | None:
     """The organisation that the session is for: the provider's own, the one just come into, or the one used last."""
-    mine = memberships.organisations_of(ctx, account.id)
     if vouched.organisation_id is not None:
-        for belonging in mine:
-            if belonging.organisation_id == vouched.organisation_id:
-                return belonging
-        status = _status(ctx, account.id, vouched.organisation_id)
-        raise NotAdmitted("pending_approval" if status in ("pending", "invited") else "account_disabled")
+        return _into_its_own(ctx, account, vouched.organisation_id)
+    mine = memberships.organisations_of(ctx, account.id)
     own_providers = registry.current().saml
     # Where an organisation insists on its own provider, a private account elsewhere is no way around it.
     usable = [one for one in mine if not (one.require_sso and one.organisation_id in own_providers)]
@@ -138,6 +132,19 @@ def _belonging(ctx: Ctx, account: Account, vouched: Vouched, into: UUID | None) 
     if account.platform_role is not None:
         return None
     raise NotAdmitted("pending_approval" if "pending" in others else "account_disabled")
+
+
+def _into_its_own(ctx: Ctx, account: Account, organisation_id: UUID) -> Belonging:
+    """An invitation is as good as taken up when the organisation's own provider vouches."""
+    member = _membership(ctx, account.id, organisation_id)
+    if member is not None and member.status == "invited":
+        with acting_for(ctx, organisation_id) as inside:
+            member.status, member.joined_at = "active", inside.now()
+            inside.session.flush()
+    for belonging in memberships.organisations_of(ctx, account.id):
+        if belonging.organisation_id == organisation_id:
+            return belonging
+    raise NotAdmitted("pending_approval" if member is not None and member.status == "pending" else "account_disabled")
 
 
 def _remember(

@@ -40,6 +40,9 @@ class ProviderChat:
     project: str | None = None
     location: str | None = None
 
+    capable = True
+    """It plans and judges as it is told, and what it is shown leaves the machine."""
+
     @property
     def name(self) -> str:
         return f"{self.vendor}:{self.model}"

@@ -216,7 +216,8 @@ def rich_text(path: Path) -> Extracted:
     if source.count("{") > 500_000:
         raise Unreadable("too_long", "The RTF file is nested beyond what can be read.")
     gathered = Gathering()
-    gathered.extend(paragraphs(re.sub(r"\n(?!\n)", "\n\n", str(rtf_to_text(source, errors="replace")))))
+    words = str(rtf_to_text(source, errors="replace"))  # type: ignore[no-untyped-call]
+    gathered.extend(paragraphs(re.sub(r"\n(?!\n)", "\n\n", words)))
     return Extracted(gathered.blocks)
 
 

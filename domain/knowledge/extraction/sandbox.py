@@ -1,6 +1,7 @@
-"""Reading a stranger's file: in a child process with limits on memory, time, files and output, never in this one.
+"""Reading what a stranger sent: in a child process with limits on memory, time, files and output, never in this one.
 
-Public: `read(path, kind)`, `Limits`. Whatever the file does to its reader, the parent gets text or an `Unreadable`.
+Public: `read(path, kind)`, `read_page(source, url)`, `Limits`. Whatever the file does to its reader, the parent gets
+text or an `Unreadable`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Any, NoReturn
 import orjson
 
 from domain.knowledge import languages
+from domain.knowledge.extraction import plain, web
 from domain.knowledge.extraction.blocks import Extracted, Unreadable, packed
 from domain.knowledge.extraction.readers import READERS
 
@@ -56,12 +58,30 @@ def read(path: Path, kind: str, limits: Limits | None = None, beat: Callable[[],
 
     Raises `Unreadable`. Safe in a process with threads: the child starts none and takes no lock of theirs.
     """
-    limits = limits or Limits()
+    head, content = _confined(lambda: _text_of(READERS[kind](path)), limits or Limits(), beat)
+    return Read(content=content, **head)
+
+
+def read_page(source: bytes, url: str, limits: Limits | None = None) -> web.Page:
+    """A page of the web. Raises `Unreadable`."""
+
+    def task() -> tuple[dict[str, Any], bytes]:
+        page = web.page(plain.decoded(source), url)
+        return {name: getattr(page, name) for name in ("title", "links", "robots")}, page.markdown.encode()
+
+    head, content = _confined(task, limits or Limits(seconds=20), lambda: None)
+    return web.Page(head["title"], content.decode(), head["links"], frozenset(head["robots"]))
+
+
+def _confined(
+    task: Callable[[], tuple[dict[str, Any], bytes]], limits: Limits, beat: Callable[[], None]
+) -> tuple[dict[str, Any], bytes]:
+    """What `task` answers in a child: JSON values and bytes. Raises `Unreadable`."""
     ours, theirs = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(ours)
-        _be_child(path, kind, limits, theirs)
+        _be_child(task, limits, theirs)
     os.close(theirs)
     try:
         answer, outcome = _collect(ours, limits, beat)
@@ -106,7 +126,7 @@ def _death(status: int) -> Unreadable:
     return Unreadable("unreadable", DAMAGED)
 
 
-def _understood(answer: bytes) -> Read:
+def _understood(answer: bytes) -> tuple[dict[str, Any], bytes]:
     try:
         length = struct.unpack_from("<I", answer)[0]
         head = orjson.loads(answer[4 : 4 + length])
@@ -114,47 +134,46 @@ def _understood(answer: bytes) -> Read:
         raise Unreadable("unreadable", DAMAGED) from None
     if "failure" in head:
         raise Unreadable(head["code"], head["failure"])
-    return Read(content=answer[4 + length :], **head)
+    return head, answer[4 + length :]
 
 
-def _be_child(path: Path, kind: str, limits: Limits, pipe: int) -> NoReturn:
+def _be_child(task: Callable[[], tuple[dict[str, Any], bytes]], limits: Limits, pipe: int) -> NoReturn:
     try:
         _confine(limits)
-        head, content = _attempt(path, kind)
-        _write(pipe, struct.pack("<I", len(head)) + head)
+        head, content = _attempt(task)
+        said = orjson.dumps(head, default=list)
+        _write(pipe, struct.pack("<I", len(said)) + said)
         _write(pipe, content)
     except BaseException:
-        os._exit(1)
+        os._exit(1)  # nothing of the parent's code may run in the child
     os._exit(0)
 
 
-def _attempt(path: Path, kind: str) -> tuple[bytes, bytes]:
+def _attempt(task: Callable[[], tuple[dict[str, Any], bytes]]) -> tuple[dict[str, Any], bytes]:
     try:
-        extracted = READERS[kind](path)
-        if not any(block.text.strip() for block in extracted.blocks):
-            raise Unreadable("empty", "There is no text in the file.")
-        return _head(extracted), packed(extracted.blocks)
+        return task()
     except Unreadable as wrong:
-        return orjson.dumps({"code": wrong.code, "failure": wrong.message}), b""
+        return {"code": wrong.code, "failure": wrong.message}, b""
     except MemoryError:
-        return orjson.dumps({"code": "too_long", "failure": MEMORY}), b""
+        return {"code": "too_long", "failure": MEMORY}, b""
     except RecursionError:
-        return orjson.dumps({"code": "unreadable", "failure": "The file is nested too deeply to be read."}), b""
+        return {"code": "unreadable", "failure": "The file is nested too deeply to be read."}, b""
     except Exception:
-        return orjson.dumps({"code": "unreadable", "failure": DAMAGED}), b""
+        return {"code": "unreadable", "failure": DAMAGED}, b""  # a reader stumbled over what no reader foresaw
 
 
-def _head(extracted: Extracted) -> bytes:
+def _text_of(extracted: Extracted) -> tuple[dict[str, Any], bytes]:
+    if not any(block.text.strip() for block in extracted.blocks):
+        raise Unreadable("empty", "There is no text in the file.")
     sample = " ".join(block.text[:400] for block in extracted.blocks[:400])
-    return orjson.dumps(
-        {
-            "characters": extracted.characters(),
-            "page_count": extracted.page_count,
-            "title": extracted.title,
-            "language": languages.detect(sample),
-            "details": extracted.details,
-        }
-    )
+    head = {
+        "characters": extracted.characters(),
+        "page_count": extracted.page_count,
+        "title": extracted.title,
+        "language": languages.detect(sample),
+        "details": extracted.details,
+    }
+    return head, packed(extracted.blocks)
 
 
 def _write(pipe: int, content: bytes) -> None:

@@ -40,7 +40,6 @@ class Page:
     title: str | None
     markdown: str
     links: list[str] = field(default_factory=list)
-    canonical: str | None = None
     robots: frozenset[str] = frozenset()
 
 

@@ -164,7 +164,7 @@ class SamlIdp:
         for what in signed:
             sign(root, what, *(key or (self.key, self.certificate)), algorithm)
         if after is not None:
-            root = after(root) if (found := after) and found is not None else root
+            root = after(root)
         return base64.b64encode(root if isinstance(root, bytes) else etree.tostring(root)).decode()
 
     def _sso(self) -> Any:

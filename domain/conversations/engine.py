@@ -1,0 +1,484 @@
+"""The turn engine: brings a message to its answer, whatever happens on the way.
+
+`run` is the job. What is done is a committed step with the events it brought; run again after a crash, a turn goes on
+behind the last of them. It ends in exactly one of `complete`, `error` and `cancelled`, or waits for somebody's word and
+is run again when that has come.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import undefer
+
+from domain import inference, memory
+from domain.conversations import events, rules, turns
+from domain.conversations.ending import settle
+from domain.conversations.guardrails import policy, recognise
+from domain.conversations.guardrails.output import Blocked
+from domain.conversations.guardrails.record import write as note_guardrail
+from domain.conversations.journal import Cancelled, Ended, Journal, channel
+from domain.conversations.models import MessageRow, Turn
+from domain.conversations.modes import choose, play
+from domain.conversations.sources import citation
+from domain.conversations.state import State, equip
+from domain.conversations.waiting import Waits
+from domain.conversations.writing import index
+from domain.inference import Deadline, Message, Refused, TimedOut, ToolCall
+from domain.kernel import outbox
+from domain.kernel.context import Ctx, Work
+from domain.kernel.errors import DomainError, LimitExceeded, Unavailable
+from domain.kernel.ledger import LeaseLost
+
+log = logging.getLogger("thalweg.conversations")
+
+RESERVE = 10.0
+"""Seconds of the job's time that are kept for the end."""
+
+
+def run(work: Work, turn_id: UUID) -> None:
+    """Bring a turn to its end, or to where it waits. Raises what the database or the lease raise, and then is run
+    again; never for a model's, a tool's or a rule's failure."""
+    journal = _begun(work, turn_id)
+    if journal is None:  # over already, or waiting
+        with work.transaction() as ctx:
+            work.complete(ctx)
+        return
+    try:
+        _answer(journal, turn_id)
+    except Ended:
+        with work.transaction() as ctx:
+            work.complete(ctx)
+    except Cancelled:
+        _close(journal, turn_id, "cancelled", events.CANCELLED, message="Cancelled", response=journal.response())
+    except Waits as waits:
+        _wait(journal, turn_id, waits)
+    except (DBAPIError, LeaseLost):
+        raise
+    except DomainError as problem:
+        if isinstance(problem.__cause__, DBAPIError):
+            raise
+        log.warning("turn failed", extra={"code": problem.code, "reason": problem.message})
+        _failed(journal, turn_id, problem)
+    except Exception as problem:
+        late = work.remaining() <= 1.0  # the soft limit of the job, whatever form it takes
+        log.exception("turn failed")
+        _failed(journal, turn_id, TimedOut() if late else DomainError(), cause=problem)
+
+
+def announce(work: Work, turn_id: UUID) -> None:
+    """Publish all events of a turn: for a stream that was left behind."""
+    with work.transaction() as ctx:
+        written = [(e.number, e.name, e.data) for e in turns.events_after(ctx, turn_id)]
+    for number, name, data in written:
+        work.publish(channel(turn_id), number, name, data)
+    with work.transaction() as ctx:
+        work.complete(ctx)
+
+
+# --- the way of a turn ------------------------------------------------------------------------------------
+
+
+def _begun(work: Work, turn_id: UUID) -> Journal | None:
+    with work.transaction() as ctx:
+        turn = ctx.session.scalars(select(Turn).where(Turn.id == turn_id).with_for_update()).one_or_none()
+        if turn is None or turn.state not in ("queued", "running"):
+            return None
+        again = turn.state == "running" or turn.started_at is not None
+        turn.state = "running"
+        turn.started_at = turn.started_at or ctx.now()
+        journal = Journal(work, turn)
+        known = journal.load(ctx)
+    if again:
+        journal.republish(known)
+    return journal
+
+
+def _answer(journal: Journal, turn_id: UUID) -> None:
+    state = _state(journal, turn_id)
+    _open(state)
+    _hear(state)
+    _guard(state)
+    _recall(state)
+    mode = choose(state)
+    play(state, mode, _approved(state))
+    _complete(state, mode)
+
+
+def _state(journal: Journal, turn_id: UUID) -> State:
+    """Everything a turn needs to know, read at once."""
+    with journal.work.transaction() as ctx:
+        turn = ctx.session.get_one(Turn, turn_id)
+        question = ctx.session.get_one(MessageRow, turn.question_id)
+        person = journal.person(ctx)
+        equipped = equip(person, turn.agent_key, turn.options)
+        now = ctx.now()
+        limit = rules.LIMITS["investigate" if turn.mode in ("auto", "investigate") else turn.mode]
+        return State(
+            journal=journal,
+            turn_id=turn_id,
+            conversation_id=turn.conversation_id,
+            user_id=turn.user_id,
+            surface=turn.surface,
+            mode=turn.mode,
+            question=question.content,
+            history=_history(ctx, turn, question),
+            options=turn.options,
+            agent=equipped,
+            policy=policy.of_turn(ctx, equipped.agent.guardrails, turn.surface),
+            deadline=Deadline(min(limit, max(0.0, journal.work.remaining() - RESERVE))),
+            now=now,
+            started_at=turn.started_at or now,
+        )
+
+
+def _history(ctx: Ctx, turn: Turn, question: MessageRow) -> tuple[Message, ...]:
+    rows = ctx.session.scalars(
+        select(MessageRow)
+        .where(
+            MessageRow.conversation_id == turn.conversation_id,
+            MessageRow.position < question.position,
+            MessageRow.status.in_(("complete", "cancelled")),
+            MessageRow.role.in_(("user", "assistant")),
+        )
+        .order_by(MessageRow.position.desc())
+        .limit(rules.HISTORY_MESSAGES)
+    ).all()
+    left = rules.HISTORY_CHARACTERS
+    kept: list[Message] = []
+    for row in rows:
+        left -= len(row.content)
+        if left < 0:
+            break
+        if row.content:
+            kept.append(Message("user" if row.role == "user" else "assistant", row.content))
+    return tuple(reversed(kept))
+
+
+def _open(state: State) -> None:
+    if state.journal.done("begun") is None:
+        with state.journal.writing() as writer:
+            writer.step("begun", {})
+            writer.event(
+                events.TURN_STARTED,
+                agent=state.agent.agent.key,
+                message="Working on it",
+                mode=state.mode,
+                turn_id=str(state.turn_id),
+                conversation_id=str(state.conversation_id),
+            )
+
+
+def _hear(state: State) -> None:
+    """What was said aloud becomes the question; the recording is erased."""
+    kept = state.journal.done("heard")
+    if kept is None:
+        with state.journal.work.transaction() as ctx:
+            turn = ctx.session.scalars(
+                select(Turn).where(Turn.id == state.turn_id).options(undefer(Turn.recording))
+            ).one()
+            recording = turn.recording
+        if recording is None:
+            return
+        from domain.conversations.speaking import beside
+
+        transcriber = inference.drivers().transcriber
+        text = beside(lambda: transcriber.transcribe(recording, state.deadline), state.deadline, state.journal)
+        text = inference.clean(text)[0].strip()
+        language = str(state.options.get("language") or "und")
+        with state.journal.writing() as writer:
+            question = writer.ctx.session.get_one(MessageRow, _question_id(writer.ctx, state.turn_id))
+            question.content = text
+            index(writer.ctx, question.id, text)
+            writer.ctx.session.get_one(Turn, state.turn_id).recording = None
+            writer.step("heard", {"text": text})
+            writer.event(
+                events.TRANSCRIPT, message="Understood", turn_id=str(state.turn_id), text=text, language=language,
+                final=True,
+            )  # fmt: skip
+        if not text:
+            raise Silent
+        kept = {"text": text}
+    state.question = str(kept["text"])
+
+
+class Silent(DomainError):
+    code = "unprocessable"
+    default = "Nothing was said that could be understood."
+
+
+def _guard(state: State) -> None:
+    """Look at the question before a model does: strip what is invisible, and ask, redact or refuse what is found."""
+    journal = state.journal
+    kept = journal.done("guarded")
+    if kept is None:
+        text, removed = recognise.stripped(state.question)
+        findings = _found(state, text)
+        preview = recognise.redacted(text, findings)
+        categories = sorted({f.category for f in findings})
+        action = state.policy.mode if findings else "none"
+        kept = {"text": text, "redacted": preview, "categories": categories, "action": action}
+        with journal.writing() as writer:
+            if removed:
+                _note(writer.ctx, state, "unicode_smuggling", ["invisible"], "stripped")
+            if action in ("auto_redact", "block"):
+                for kind in ("pii", "custom_term"):
+                    named = [c for c in categories if (c == "custom_term") == (kind == "custom_term")]
+                    if named:
+                        _note(writer.ctx, state, kind, named, "redact" if action == "auto_redact" else "block")
+            writer.step("guarded", kept)
+            if removed or action == "auto_redact":
+                _rewrite(writer.ctx, state, preview if action == "auto_redact" else text)
+    action = str(kept["action"])
+    if action == "ask":
+        action = _decided(state, kept)
+    if action == "block":
+        raise Blocked(categories=list(kept["categories"]))
+    state.question = str(kept["redacted"] if action in ("auto_redact", "redact") else kept["text"])
+
+
+def _found(state: State, text: str) -> list[recognise.Finding]:
+    if not state.policy.dlp:
+        return []
+    try:
+        return recognise.find(text, terms=state.policy.terms, threshold=state.policy.threshold)
+    except Exception as problem:
+        log.exception("guardrails failed")
+        if state.policy.fails_open:
+            return []
+        raise Blocked("The guardrails could not look at the message.", categories=[]) from problem
+
+
+def _decided(state: State, kept: Mapping[str, Any]) -> str:
+    journal = state.journal
+    done = journal.done("dlp_decided")
+    if done is not None:
+        return str(done["decision"])
+    with journal.work.transaction() as ctx:
+        decision = ctx.session.scalar(select(Turn.decision).where(Turn.id == state.turn_id))
+    if decision is None or "decision" not in decision:
+        raise Waits(
+            "dlp",
+            rules.DECISION_TIME,
+            events.DLP_FINDING,
+            message="The message holds sensitive data",
+            turn_id=str(state.turn_id),
+            categories=list(kept["categories"]),
+            redacted_preview=str(kept["redacted"])[:100_000],
+            action="ask",
+        )
+    chosen = str(decision["decision"])
+    with journal.writing() as writer:
+        writer.step("dlp_decided", {"decision": chosen})
+        writer.event(
+            events.DLP_DECIDED, message="Decided", decision=chosen, categories=list(kept["categories"])
+        )
+        writer.ctx.session.get_one(Turn, state.turn_id).decision = None
+        writer.ctx.session.get_one(MessageRow, state.turn_id).status = "streaming"
+        if chosen in ("redact", "block"):
+            _rewrite(writer.ctx, state, str(kept["redacted"]))
+    return chosen
+
+
+def _rewrite(ctx: Ctx, state: State, text: str) -> None:
+    question = ctx.session.get_one(MessageRow, _question_id(ctx, state.turn_id))
+    question.content = text
+    ctx.session.flush()
+    index(ctx, question.id, text)
+
+
+def _question_id(ctx: Ctx, turn_id: UUID) -> UUID:
+    return ctx.session.get_one(Turn, turn_id).question_id
+
+
+def _note(ctx: Ctx, state: State, kind: str, categories: list[str], action: str) -> None:
+    note_guardrail(
+        ctx, user_id=state.user_id, agent_id=state.agent.agent.id, conversation_id=state.conversation_id, kind=kind,
+        categories=categories, direction="input", action=action, model=state.agent.model.name,
+    )  # fmt: skip
+
+
+def _recall(state: State) -> None:
+    """What is remembered about the person that bears on the question, and files that came with it, as sources."""
+    from domain.agents.tools import Found
+
+    journal = state.journal
+    kept = journal.done("recalled")
+    if kept is None:
+        found = [
+            Found("document", str(each.get("title") or "Attachment"), str(each["text"])[:60_000], None, each.get("id"))
+            for each in state.options.get("material") or ()
+        ]
+        if state.user_id is not None and state.options.get("memory"):
+            memory.complete_vectors(journal.as_person, state.user_id, state.deadline)
+            with journal.as_person() as ctx:
+                any_kept = memory.has_memories(ctx, state.user_id)
+            if any_kept:
+                vector = inference.drivers().embedder.embed([state.question], state.deadline)[0]
+                with journal.as_person() as ctx:
+                    found += [
+                        Found("memory", f"Remembered ({m.category.lower()})", m.text, m.similarity, str(m.id))
+                        for m in memory.recall_personal(ctx, state.user_id, vector)
+                    ]
+        kept = {"sources": state.sources.add(found)}
+        if found:
+            with journal.writing() as writer:
+                writer.step("recalled", dict(kept))
+    state.sources.keep(kept["sources"])
+
+
+def _approved(state: State) -> ToolCall | None:
+    given = state.options.get("approved")
+    if not given:
+        return None
+    return ToolCall(str(given["call_id"]), str(given["tool"]), given["arguments"])
+
+
+# --- the ends ---------------------------------------------------------------------------------------------
+
+
+def _complete(state: State, mode: str) -> None:
+    journal = state.journal
+    journal.flush()
+    response = journal.response()
+    rows = state.sources.rows
+    numbers = rules.cited(response, rows)
+    citations = [citation(rows[n], rules.snippet(rows[n]["text"], response, n)) for n in numbers]
+    used = state.used or state.agent.agent.key
+    with journal.writing() as writer:
+        for each in citations:
+            writer.event(events.CITATION, agent=used, message=each["title"], **each)
+        ctx = writer.ctx
+        turn = ctx.session.get_one(Turn, state.turn_id)
+        _account(turn, state)
+        turn.mode_used, turn.agent_used, turn.stop_reason = mode, used, state.stop
+        took = int((ctx.now() - state.started_at).total_seconds() * 1000)
+        spent = state.spent
+        settle(
+            ctx, turn, "completed", content=response, mode=mode, agent_key=used, model=spent.model, citations=citations,
+            tool_calls=state.tool_log, attachments=state.attachments,
+        )  # fmt: skip
+        if state.user_id is not None:
+            cited = [UUID(r["source_id"]) for r in (rows[n] for n in numbers) if r["kind"] == "memory"]
+            memory.mark_used(ctx, state.user_id, cited)
+        writer.event(
+            events.COMPLETE,
+            agent=used,
+            message="Done",
+            response=response,
+            message_id=str(state.turn_id),
+            conversation_id=str(state.conversation_id),
+            mode=mode,
+            agent_used=used,
+            handoff_occurred=state.handed_over,
+            model=spent.model,
+            response_id=spent.response_id,
+            citations=citations,
+            tool_calls=state.tool_log,
+            attachments=[dict(each) for each in state.attachments],
+            structured_output=None,
+            usage={
+                "requests": spent.requests,
+                "input_tokens": spent.input_tokens,
+                "output_tokens": spent.output_tokens,
+                "total_tokens": spent.input_tokens + spent.output_tokens,
+                "agents": spent.agents,
+                "tool_calls": spent.tool_calls,
+                "duration_ms": max(0, took),
+            },
+            stop_reason=state.stop,
+        )
+        journal.work.complete(ctx, {"state": "completed"})
+    _announce(journal)
+
+
+def _account(turn: Turn, state: State) -> None:
+    spent = state.spent
+    turn.input_tokens, turn.output_tokens = spent.input_tokens, spent.output_tokens
+    turn.requests, turn.tool_calls, turn.agents = spent.requests, spent.tool_calls, spent.agents
+    turn.model = None if spent.model is None else spent.model[:128]
+    turn.response_id = None if spent.response_id is None else spent.response_id[:128]
+
+
+def _wait(journal: Journal, turn_id: UUID, waits: Waits) -> None:
+    with journal.closing() as writer:
+        turn = writer.ctx.session.get_one(Turn, turn_id)
+        until = writer.ctx.now() + waits.time
+        turn.state, turn.waiting_for, turn.waiting_until, turn.decision = "waiting", waits.what, until, None
+        if waits.what == "dlp":
+            writer.ctx.session.get_one(MessageRow, turn_id).status = "awaiting_decision"
+        writer.event(waits.event, expires_at=events.stamp(until), **waits.data)
+        outbox.enqueue(
+            writer.ctx, "conversations.expire", {"turn_id": str(turn_id)}, queue="interactive",
+            delay=waits.time + timedelta(seconds=1),
+        )  # fmt: skip
+        journal.work.complete(writer.ctx, {"state": "waiting"})
+    _announce(journal)
+
+
+def _failed(journal: Journal, turn_id: UUID, problem: DomainError, cause: BaseException | None = None) -> None:
+    code, message = _reason(problem)
+    retry = problem.facts.get("retry_after")
+    _close(
+        journal, turn_id, "failed", events.ERROR, blocked=isinstance(problem, Blocked), message=message, code=code,
+        error=message, retry_after=retry if isinstance(retry, int) else None,
+        key_refused=problem.facts.get("reason") == "invalid_key" and isinstance(problem, Refused),
+    )  # fmt: skip
+
+
+def _reason(problem: DomainError) -> tuple[str, str]:
+    """A stable word and a line for people."""
+    if isinstance(problem, Blocked):
+        return "dlp_blocked", problem.message
+    if isinstance(problem, TimedOut):
+        return "timed_out", "The answer took too long."
+    if isinstance(problem, LimitExceeded):
+        return "rate_limited", problem.message
+    if isinstance(problem, Refused | Unavailable | inference.InvalidOutput):
+        return "model_unavailable", problem.message
+    if problem.code == "internal":
+        return "internal", "Something went wrong."
+    return "refused", problem.message
+
+
+def _close(
+    journal: Journal,
+    turn_id: UUID,
+    state: str,
+    name: str,
+    *,
+    blocked: bool = False,
+    key_refused: bool = False,
+    **final: Any,
+) -> None:
+    try:
+        with journal.closing() as writer:
+            turn = writer.ctx.session.get_one(Turn, turn_id)
+            if name == events.ERROR:
+                turn.error_code, turn.error_message = final["code"], final["error"]
+                turn.retry_after = final["retry_after"]
+            if key_refused and turn.user_id is not None:
+                inference.byok.mark_refused(writer.ctx, turn.user_id)
+            settle(writer.ctx, turn, state, content=journal.response(), blocked=blocked)
+            writer.event(name, **final)
+            journal.work.complete(writer.ctx, {"state": state})
+    except Ended:
+        with journal.work.transaction() as ctx:
+            journal.work.complete(ctx)
+        return
+    _announce(journal)
+
+
+def _announce(journal: Journal) -> None:
+    """Have what could not be published published later."""
+    if journal.behind:
+        with journal.as_person() as ctx:
+            turns.announce_later(ctx, journal.turn_id)
+
+
