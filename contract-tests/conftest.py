@@ -22,7 +22,7 @@ from uuid import UUID
 import httpx
 import pytest
 import recipes
-from recipes import World
+from recipes import World, federation
 
 from domain import brains, identity
 from domain.kernel import crypto
@@ -339,7 +339,7 @@ def _wide() -> str:
 @pytest.fixture(scope="session")
 def running(platforms: Callable[..., Running], valkey_url: str) -> Running:
     """The platform with everything it needs. Its limits are wide: tests of limits make their own."""
-    return platforms("contract", valkey_url, limits=_wide())
+    return platforms("contract", valkey_url, limits=_wide(), **federation.providers().settings())
 
 
 @pytest.fixture(scope="session")

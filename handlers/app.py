@@ -72,7 +72,7 @@ class Platform:
 
     def blueprints(self) -> tuple[Blueprint, ...]:
         """Pages beside the contracts."""
-        return (console.captcha.blueprint,)
+        return (console.captcha.blueprint, console.keys.blueprint(self.database))
 
     def gauges(self) -> Mapping[str, tuple[str, Callable[[], float]]]:
         """What of the platform's own `/metrics` shows."""

@@ -204,11 +204,12 @@ class Runner:
             self._publisher.flush()
 
     def close(self) -> None:
-        """Send what has not reached its streams yet, and give back connections. Nothing may be running any more."""
+        """Send what has not reached its streams yet, if that can be done now, and let go of them.
+
+        The database is left to the end of the process: to say goodbye to one that is away would take its time.
+        """
         if self._publisher is not None:
             self._publisher.close()
-        self._ledger.close()
-        self.database.dispose()
 
     def died(self, claim: Claim, reason: str) -> Outcome:
         """Record, from outside, that the process of `claim` ended without an answer."""

@@ -50,7 +50,9 @@ class AgentRun:
     _found: list[int] = field(default_factory=list)
 
     def work(self, question: str, history: Sequence[Message] = (), approved: ToolCall | None = None) -> Said:
-        """Let the agent answer `question`, after the call that the person has just approved. Raises `Cancelled`, `Ended`, and what ends a turn: `TimedOut`,
+        """Let the agent answer `question`, after the call that the person has just approved.
+
+        Raises `Cancelled`, `Ended`, and what ends a turn: `TimedOut`,
         `LimitExceeded`, `Unavailable`, `Refused`."""
         key = self.equipped.agent.key
         started = time.monotonic()

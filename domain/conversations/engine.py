@@ -276,9 +276,7 @@ def _decided(state: State, kept: Mapping[str, Any]) -> str:
     chosen = str(decision["decision"])
     with journal.writing() as writer:
         writer.step("dlp_decided", {"decision": chosen})
-        writer.event(
-            events.DLP_DECIDED, message="Decided", decision=chosen, categories=list(kept["categories"])
-        )
+        writer.event(events.DLP_DECIDED, message="Decided", decision=chosen, categories=list(kept["categories"]))
         writer.ctx.session.get_one(Turn, state.turn_id).decision = None
         writer.ctx.session.get_one(MessageRow, state.turn_id).status = "streaming"
         if chosen in ("redact", "block"):
@@ -457,6 +455,7 @@ def _close(
     key_refused: bool = False,
     **final: Any,
 ) -> None:
+    said = journal.response()
     try:
         with journal.closing() as writer:
             turn = writer.ctx.session.get_one(Turn, turn_id)
@@ -465,7 +464,7 @@ def _close(
                 turn.retry_after = final["retry_after"]
             if key_refused and turn.user_id is not None:
                 inference.byok.mark_refused(writer.ctx, turn.user_id)
-            settle(writer.ctx, turn, state, content=journal.response(), blocked=blocked)
+            settle(writer.ctx, turn, state, content=said, blocked=blocked)
             writer.event(name, **final)
             journal.work.complete(writer.ctx, {"state": state})
     except Ended:
@@ -480,5 +479,3 @@ def _announce(journal: Journal) -> None:
     if journal.behind:
         with journal.as_person() as ctx:
             turns.announce_later(ctx, journal.turn_id)
-
-

@@ -25,6 +25,7 @@ from domain.identity import (
     sessions,
     signin,
     tokens,
+    upkeep,
 )
 from domain.identity.keys import (
     VerifiedKey,
@@ -75,5 +76,6 @@ __all__ = [
     "sessions",
     "signin",
     "tokens",
+    "upkeep",
     "verify_api_key",
 ]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from uuid import UUID
+
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
@@ -10,7 +13,7 @@ from domain.identity import revocations, rules
 from domain.identity.models import Organisation
 from domain.kernel.context import Ctx
 from domain.kernel.db import OrganisationSession, acting_for
-from domain.kernel.errors import Conflict, Invalid, NotFound
+from domain.kernel.errors import Conflict, Forbidden, Invalid, NotFound
 from domain.kernel.ids import new_id
 
 
@@ -76,4 +79,38 @@ def close_organisation(ctx: Ctx) -> Organisation:
     organisation.deleted_at = ctx.now()
     audit.record(ctx, "organisation.close", resource_type="organisation", resource_id=organisation.id)
     revocations.announce(ctx)
+    return organisation
+
+
+def require_workspace(ctx: Ctx, workspace_id: UUID | None) -> None:
+    """Raise `Forbidden` (fact `reason`: `workspace_mismatch`) unless a request names the caller's own workspace.
+
+    Whether there is such a workspace at all is not told. None means the caller's own.
+    """
+    if workspace_id is not None and workspace_id != ctx.organisation:
+        raise Forbidden("This credential is not for that workspace.", reason="workspace_mismatch")
+
+
+def allow_networks(ctx: Ctx, networks: Sequence[str]) -> Organisation:
+    """Set the IP allowlist: addresses and networks in CIDR, none for every address. Raises `Invalid` for other things.
+
+    Nobody locks themselves out: the caller's own address has to be inside (`Conflict`, fact `reason`:
+    `locks_out_caller`).
+    """
+    organisation = get_organisation(ctx)
+    try:
+        wanted = sorted({rules.network(given) for given in networks})
+    except ValueError as wrong:
+        raise Invalid(f"The allowlist takes addresses and networks: {wrong}.") from None
+    if ctx.address is not None and not rules.inside(ctx.address, wanted):
+        raise Conflict("The list would lock out the address that sets it.", reason="locks_out_caller")
+    before, organisation.networks = organisation.networks, wanted
+    audit.record(
+        ctx,
+        "organisation.networks_update",
+        resource_type="organisation",
+        resource_id=organisation.id,
+        details={"from": before, "to": wanted},
+    )
+    revocations.announce(ctx)  # what processes remember of callers holds the old list
     return organisation

@@ -3,6 +3,7 @@
 `configure(settings)` at start-up, `drivers()` in use, `bind(...)` in tests, `warm()` in long-lived workers.
 """
 
+from domain.inference import byok
 from domain.inference.chat import (
     ChatModel,
     ChatRequest,
@@ -59,6 +60,7 @@ __all__ = [
     "Usage",
     "Vector",
     "bind",
+    "byok",
     "clean",
     "configure",
     "count_tokens",

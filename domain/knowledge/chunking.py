@@ -59,7 +59,10 @@ def cut(blocks: Sequence[Block], chunking: Chunking) -> Iterator[Passage]:
     size = ordinal = fresh = 0
     for piece in _pieces(blocks, chunking):
         turns = piece.block.kind == "heading" and piece.first and size >= chunking.size // 4
-        full = size + piece.size > chunking.size or _length(waiting) + len(piece.text) + 2 > MAX_LENGTH
+        full = (
+            size + piece.size + (chunking.unit == "characters") * len(piece.gap) > chunking.size
+            or _length(waiting) + len(piece.text) + 2 > MAX_LENGTH
+        )
         if fresh and (turns or full):
             loose = _loose(waiting)
             kept, rest = (waiting[:-loose], waiting[-loose:]) if 0 < loose < len(waiting) else (waiting, [])
@@ -68,7 +71,7 @@ def cut(blocks: Sequence[Block], chunking: Chunking) -> Iterator[Passage]:
             waiting = rest if turns or rest else _overlap(kept, chunking.overlap, chunking.size - piece.size)
             size, fresh = sum(each.size for each in waiting), len(rest)
         waiting.append(piece)
-        size += piece.size
+        size += piece.size + (len(piece.gap) if chunking.unit == "characters" else 0)
         fresh += 1
     if fresh:
         yield _passage(ordinal, waiting, chunking)

@@ -72,11 +72,15 @@ def index(work: Work, entry_id: UUID) -> None:
             return
         entry, document, version = held
         before = progress.latest(document)
-        event = _begin(ctx, work, entry, document)
+        ended = entry.state in ("completed", "failed")  # this job did it, and died before it could say so
+        event = None if ended else _begin(ctx, work, entry, document)
         source = _Source(
             document.id, version.id, version.blob_id, version.kind, version.size, version.state == "extracted"
         )
     progress.publish(work, source.document_id, *before, event)
+    if ended:
+        _complete(work)
+        return
     if source.known:
         _extracted(work, entry_id, None)
         return
@@ -121,8 +125,12 @@ def _extracted(work: Work, entry_id: UUID, read: sandbox.Read | None) -> None:
         if read is not None:
             _keep_text(ctx, document, version, read)
         event = _await_index(ctx, entry, document, version)
-        work.complete(ctx)
+        ended = entry.pending_index_id is None
+        if not ended:
+            work.complete(ctx)
     progress.publish(work, document.id, event)
+    if ended:
+        _complete(work)
 
 
 def _keep_text(ctx: Ctx, document: Document, version: DocumentVersion, read: sandbox.Read) -> None:
@@ -209,10 +217,17 @@ def embed(work: Work, entry_id: UUID) -> None:
     """Cut and embed what an entry waits for, and show it. The job `knowledge.embed`."""
     began = time.monotonic()
     with work.transaction() as ctx:
-        plan, event = _plan(ctx, work, entry_id)
+        held = _held(ctx, entry_id)
+        if held is None:
+            work.complete(ctx)
+            return
+        entry, document, _ = held
+        before = progress.latest(document)
+        plan, event = _plan(ctx, entry, document)
+    progress.publish(work, document.id, *before, event)
     if plan is None:
+        _complete(work)
         return
-    progress.publish(work, plan.document_id, event)
     model = embedding.embedder(plan.model)
     passages = list(cut(unpacked(plan.content), plan.chunking))
     if not passages:
@@ -233,28 +248,26 @@ def embed(work: Work, entry_id: UUID) -> None:
             _write(ctx, plan, batch, vectors)
             done += len(batch)
             event = _shown(ctx, entry_id, plan, passages) if last else _on(ctx, entry_id, done, len(passages))
-            if event is None and not last:  # taken out meanwhile: what was written is purged
+            if event is None and not last:  # taken out meanwhile
                 last = True
+                outbox.enqueue(ctx, "knowledge.purge", {"document_id": str(plan.document_id)})
             if tired and not last:
                 outbox.enqueue(ctx, "knowledge.embed", {"entry_id": str(entry_id)})
-            if last or tired:
-                work.complete(ctx, {"passages": done})
+            if tired and not last:
+                work.complete(ctx)
         progress.publish(work, plan.document_id, event)
+        if last:
+            _complete(work)
         if last or tired:
             return
 
 
-def _plan(ctx: Ctx, work: Work, entry_id: UUID) -> tuple[_Plan | None, Event | None]:
-    held = _held(ctx, entry_id)
-    if held is None or held[0].pending_index_id is None:
-        work.complete(ctx)
+def _plan(ctx: Ctx, entry: CollectionEntry, document: Document) -> tuple[_Plan | None, Event | None]:
+    if entry.pending_index_id is None:
         return None, None
-    entry, document, _ = held
     wanted = ctx.session.get_one(PassageIndex, entry.pending_index_id, populate_existing=True, with_for_update=True)
     if wanted.state == "ready":
-        _show(ctx, entry, document, wanted)
-        work.complete(ctx)
-        return None, None
+        return None, _show(ctx, entry, document, wanted)
     content = ctx.session.scalars(select(ExtractedText.content).where(ExtractedText.version_id == wanted.version_id))
     done = ctx.session.scalar(select(func.count(Chunk.id)).where(Chunk.index_id == wanted.id)) or 0
     event = None
@@ -375,9 +388,15 @@ def _show(ctx: Ctx, entry: CollectionEntry, document: Document, whole: PassageIn
 def _refuse(work: Work, entry_id: UUID, code: str, message: str) -> None:
     with work.transaction() as ctx:
         event = fail(ctx, entry_id, code, message)
-        work.complete(ctx, {"failed": code})
     if event is not None:
         progress.publish(work, UUID(event[2]["document_id"]), event)
+    _complete(work)
+
+
+def _complete(work: Work) -> None:
+    """The job is over once its last event is out: one that dies before is run again, and says it again."""
+    with work.transaction() as ctx:
+        work.complete(ctx)
 
 
 def fail(ctx: Ctx, entry_id: UUID, code: str, message: str) -> Event | None:

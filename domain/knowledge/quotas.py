@@ -12,14 +12,16 @@ from sqlalchemy import func, select
 
 from domain import billing
 from domain.kernel.context import Ctx
-from domain.kernel.errors import PaymentRequired
+from domain.kernel.errors import PaymentRequired, TooLarge
 from domain.knowledge.models import Collection, CollectionEntry, Document, PassageIndex
 from domain.knowledge.rules import PRODUCTS
 
 STORED_CHUNKS = "stored_chunks"
 CHUNKS = "chunks"
 DOCUMENTS = "documents"
-BYTES = "document_bytes"
+BYTES = "stored_bytes"
+FILE_BYTES = "document_bytes"
+"""Of a single file."""
 COLLECTIONS = {"collection": "collections", "knowledge_base": "knowledge_bases", "vector_store": "vector_stores"}
 
 
@@ -29,11 +31,16 @@ def bound(ctx: Ctx, kind: str, metric: str) -> int | None:
         plan = billing.plan_of(ctx, PRODUCTS[kind])
     except billing.UnknownPlan:
         return None
-    return plan.quotas.get(f"{PRODUCTS[kind]}.{metric}")
+    name = f"{PRODUCTS[kind]}.{metric}"
+    return plan.limits.get(name, plan.quotas.get(name))
 
 
 def room_for_document(ctx: Ctx, kind: str, size: int) -> None:
-    """Raise `PaymentRequired` (fact `reason`: `storage_limit_reached`) unless a document of `size` bytes fits."""
+    """Raise `PaymentRequired` (fact `reason`: `storage_limit_reached`) unless a document of `size` bytes fits, and
+    `TooLarge` for a file beyond what the plan takes."""
+    largest = bound(ctx, kind, FILE_BYTES)
+    if largest is not None and size > largest:
+        raise TooLarge(f"The plan takes files of {largest >> 20} MB at most.", max_bytes=largest)
     most, bytes_, chunks = (bound(ctx, kind, metric) for metric in (DOCUMENTS, BYTES, STORED_CHUNKS))
     if most is None and bytes_ is None and chunks is None:
         return

@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Float, Integer, case, cast, func, literal, select, text
+from sqlalchemy import Float, Integer, case, cast, func, literal, null, select, text
 from sqlalchemy.dialects.postgresql import REGCONFIG, TSQUERY
 
 from domain import audit, inference
@@ -332,7 +332,7 @@ def _rows(
     """The passages and where they stand, asked under the same conditions once more; with their distances."""
     if not order:
         return {}
-    away: Any = literal(None, Float)
+    away: Any = cast(null(), Float)
     for model, vector in vectors.items():
         column = getattr(Chunk, f"embedding_{len(vector)}", None)
         if column is not None:

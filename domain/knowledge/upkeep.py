@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import delete, exists, or_, select, update
+from sqlalchemy import delete, or_, select, update
 
 from domain import audit, storage
 from domain.kernel import outbox
@@ -48,12 +48,12 @@ def reindex(ctx: Ctx, collection_id: UUID, kind: str | None = None) -> Reindexin
     found = collections.find(ctx, collection_id, kind, edit=True)
     now = ctx.now()
     busy = ctx.session.scalar(
-        select(
-            exists().where(
-                CollectionEntry.collection_id == found.id,
-                or_(CollectionEntry.reindex, CollectionEntry.pending_index_id.is_not(None)),
-            )
+        select(CollectionEntry.id)
+        .where(
+            CollectionEntry.collection_id == found.id,
+            or_(CollectionEntry.reindex, CollectionEntry.pending_index_id.is_not(None)),
         )
+        .limit(1)
     )
     if busy:
         raise Conflict("It is being indexed already.", reason="indexing")
@@ -180,13 +180,13 @@ def _purge_document(work: Work, document_id: UUID) -> None:
                 .where(CollectionEntry.document_id == document_id)
                 .execution_options(synchronize_session=False)
             )
-        used = exists().where(
-            or_(
-                CollectionEntry.index_id == PassageIndex.id,
-                CollectionEntry.pending_index_id == PassageIndex.id,
+        there = ctx.session.scalars(select(PassageIndex.id).where(PassageIndex.document_id == document_id)).all()
+        used = ctx.session.execute(
+            select(CollectionEntry.index_id, CollectionEntry.pending_index_id).where(
+                CollectionEntry.document_id == document_id
             )
-        )
-        idle = list(ctx.session.scalars(select(PassageIndex.id).where(PassageIndex.document_id == document_id, ~used)))
+        ).all()
+        idle = [each for each in there if all(each not in row for row in used)]
     for index_id in idle:
         while _erase(work, index_id):
             work.heartbeat()
@@ -200,14 +200,19 @@ def _erase(work: Work, index_id: UUID) -> bool:
         # It may have been taken into use again since: the lock and the second look decide.
         found = ctx.session.get(PassageIndex, index_id, with_for_update=True)
         taken = ctx.session.scalar(
-            select(
-                exists().where(or_(CollectionEntry.index_id == index_id, CollectionEntry.pending_index_id == index_id))
-            )
+            select(CollectionEntry.id)
+            .where(or_(CollectionEntry.index_id == index_id, CollectionEntry.pending_index_id == index_id))
+            .limit(1)
         )
         if found is None or taken:
             return False
         found.state = "building"  # whoever comes for it now writes what is missing
-        some = list(ctx.session.scalars(select(Chunk.id).where(Chunk.index_id == index_id).limit(STEP)))
+        # From the end: what is left is always the beginning, which is what `ingestion` goes on from.
+        some = list(
+            ctx.session.scalars(
+                select(Chunk.id).where(Chunk.index_id == index_id).order_by(Chunk.ordinal.desc()).limit(STEP)
+            )
+        )
         if some:
             ctx.session.execute(delete(Chunk).where(Chunk.id.in_(some)).execution_options(synchronize_session=False))
             return True

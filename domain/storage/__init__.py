@@ -16,12 +16,12 @@ bytes. Who may see an object is its owner's rule: this context only keeps organi
 from __future__ import annotations
 
 from domain.storage.binding import bind, bucket, check
+from domain.storage.incoming import Staged
 from domain.storage.links import DOWNLOAD, PATH, UPLOAD, Claim
 from domain.storage.links import read as claim
 from domain.storage.models import StoredObject
 from domain.storage.objects import (
     Content,
-    Staged,
     content,
     delete,
     get,

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import builtins
-import hashlib
 import io
 import os
 import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,38 +15,20 @@ from typing import Any, BinaryIO
 from uuid import UUID
 
 import structlog
-from sqlalchemy import event, select
-from sqlalchemy.orm import Session, SessionTransaction
+from sqlalchemy import select
 
 from domain.kernel.context import ApiKeyActor, Ctx, UserActor, Work
-from domain.kernel.errors import DomainError, NotFound, TooLarge, Unprocessable
-from domain.kernel.ids import new_id
+from domain.kernel.errors import NotFound, Unprocessable
 from domain.kernel.outbox import enqueue
 from domain.kernel.pages import OffsetPage, Page
-from domain.storage import binding, quota, rules
+from domain.storage import binding, incoming, quota, rules
+from domain.storage.incoming import PIECE, Incoming, Staged
 from domain.storage.models import StoredObject
-from domain.storage.ports import BlobWriter
-from domain.storage.reading import Damaged, Reader
-from domain.storage.sniffing import HEAD, is_container, of_head, sniff
+from domain.storage.reading import Reader
 
 log = structlog.get_logger("thalweg.storage")
 
-PIECE = 256 * 1024
-"""Bytes that are read and written at a time."""
 BUFFER = 128 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Staged:
-    """Bytes that are in the store and belong to nobody yet. `keep` them, or let the sweeper have them."""
-
-    blob_id: UUID
-    organisation_id: UUID
-    key: str
-    size: int
-    sha256: bytes
-    found: str | None
-    """What the bytes were found to be (`sniffing.sniff`)."""
 
 
 # --- in -----------------------------------------------------------------------------------------------
@@ -101,7 +82,7 @@ def put(
             return kept_as(ctx, staged)
     except BaseException:
         if not kept:
-            drop(staged.key)
+            incoming.drop(staged.key)
         raise
 
 
@@ -112,19 +93,19 @@ def stage(owner: Ctx | UUID, source: BinaryIO | str | os.PathLike[str], *, max_b
     Raises `TooLarge`, `Unavailable`; then nothing is left.
     """
     organisation_id = owner.organisation if isinstance(owner, Ctx) else owner
-    incoming = Incoming(organisation_id, max_bytes=max_bytes)
+    coming = Incoming(organisation_id, max_bytes=max_bytes)
     try:
         if isinstance(source, str | os.PathLike):
             with builtins.open(source, "rb", buffering=0) as opened:
-                incoming.take_from(opened)
+                coming.take_from(opened)
         else:
-            incoming.take_from(source)
-        staged = incoming.finish()
+            coming.take_from(source)
+        staged = coming.finish()
     except BaseException:
-        incoming.abort()
+        coming.abort()
         raise
     if isinstance(owner, Ctx):
-        look_after(owner, staged.key)
+        incoming.look_after(owner, staged.key)
     return staged
 
 
@@ -147,11 +128,11 @@ def keep(
     shown = rules.display_name(name)
     found = rules.judged(staged.found, shown, media_type)
     try:
-        accept(found, media_type, allowed)
+        incoming.accept(found, media_type, allowed)
     except Unprocessable:
-        drop(staged.key)  # no statement has begun a transaction yet that would look after them
+        incoming.drop(staged.key)  # no statement has begun a transaction yet that would look after them
         raise
-    look_after(ctx, staged.key)
+    incoming.look_after(ctx, staged.key)
     quota.take(ctx, staged.size)
     stored = StoredObject(
         id=staged.blob_id,
@@ -172,72 +153,6 @@ def keep(
     ctx.session.add(stored)
     ctx.session.flush()
     return stored
-
-
-def accept(found: str, claimed: str | None, allowed: Collection[str] | None) -> None:
-    """Raise `Unprocessable` unless bytes that are `found` are what is claimed, and allowed."""
-    if not rules.agree(found, claimed):
-        raise Unprocessable(
-            f"The content is {found} and not {rules.canonical(claimed)}.", media_type=found, claimed=claimed
-        )
-    if allowed is not None and found not in allowed:
-        raise Unprocessable(f"Files of type {found} are not taken here.", media_type=found)
-
-
-class Incoming:
-    """Bytes on their way into the store: counted, summed up and capped while they come. Under a key of their own, so
-    that two uploads for one object never meet."""
-
-    def __init__(self, organisation_id: UUID, *, max_bytes: int | None = None) -> None:
-        bound = binding.bound()
-        self.organisation_id = organisation_id
-        self.blob_id = new_id()
-        self.key = rules.key_of(organisation_id, self.blob_id)
-        self.size = 0
-        self._head = b""
-        self._most = min(bound.largest, bound.largest if max_bytes is None else max_bytes)
-        self._store = bound.store
-        self._seal = hashlib.sha256()
-        self._committed = False
-        self._writer: BlobWriter = self._store.writer(self.key)
-
-    def take(self, piece: bytes) -> None:
-        """Raises `TooLarge` before more than the cap is written."""
-        self.size += len(piece)
-        if self.size > self._most:
-            raise TooLarge(f"The file is larger than {self._most} bytes.", max_bytes=self._most)
-        if len(self._head) < HEAD:
-            self._head += bytes(piece[: HEAD - len(self._head)])
-        self._seal.update(piece)
-        self._writer.write(piece)
-
-    def take_from(self, source: BinaryIO) -> None:
-        """Everything from where the source stands."""
-        while piece := source.read(PIECE):
-            self.take(piece)
-
-    def finish(self) -> Staged:
-        """Everything is there: into its place, and judged."""
-        self._writer.commit()
-        self._committed = True
-        if is_container(self._head):
-            with self._store.open(self.key) as stored:
-                found = sniff(stored, self.size)
-        else:
-            found = of_head(self._head, whole=self.size <= len(self._head))
-        return Staged(self.blob_id, self.organisation_id, self.key, self.size, self._seal.digest(), found)
-
-    @property
-    def digest(self) -> bytes:
-        """SHA-256 of what has come so far."""
-        return self._seal.digest()
-
-    def abort(self) -> None:
-        """Leave nothing. Never raises: what cannot be dropped now is the sweeper's."""
-        with suppress(DomainError):
-            self._writer.abort()
-        if self._committed:
-            drop(self.key)
 
 
 # --- out ----------------------------------------------------------------------------------------------
@@ -390,14 +305,6 @@ def purge(work: Work, object_id: UUID) -> None:
         work.complete(ctx)
 
 
-def drop(key: str) -> None:
-    """Drop bytes that no row speaks of. Never raises: what cannot be dropped now is the sweeper's."""
-    try:
-        binding.bound().store.delete(key)
-    except DomainError as problem:
-        log.warning("blob left to the sweeper", key=key, reason=problem.message)
-
-
 def account_of(ctx: Ctx) -> UUID | None:
     """The user behind the caller, if there is one."""
     return ctx.actor.user_id if isinstance(ctx.actor, UserActor | ApiKeyActor) else None
@@ -410,52 +317,3 @@ def _ready(holder: Ctx | Work, wanted: UUID | StoredObject) -> StoredObject:
         return get(holder, wanted, ready=True)
     with holder.transaction() as ctx:
         return get(ctx, wanted, ready=True)
-
-
-# --- bytes of a transaction that does not commit ------------------------------------------------------
-
-_STAGED = "storage.staged"
-
-
-def look_after(ctx: Ctx, key: str) -> None:
-    """Drop the bytes under `key` when the transaction does not come to its commit."""
-    session = ctx.session
-    waiting: set[str] | None = session.info.get(_STAGED)
-    if waiting is None:
-        waiting = session.info[_STAGED] = set()
-        event.listen(session, "before_commit", _committing)
-        event.listen(session, "after_transaction_end", _ended)
-    waiting.add(key)
-
-
-def _committing(session: Session) -> None:
-    # A commit whose answer is lost may have happened: from here on only the sweeper, which sees, may drop the bytes.
-    if not session.in_nested_transaction():  # a savepoint's end is no commit
-        session.info[_STAGED].clear()
-
-
-def _ended(session: Session, transaction: SessionTransaction) -> None:
-    if transaction.parent is None:
-        waiting: set[str] = session.info[_STAGED]
-        for key in waiting:
-            drop(key)
-        waiting.clear()
-
-
-__all__ = [
-    "Content",
-    "Damaged",
-    "Incoming",
-    "Staged",
-    "content",
-    "delete",
-    "get",
-    "get_many",
-    "keep",
-    "list",
-    "local_path",
-    "open",
-    "purge",
-    "put",
-    "stage",
-]

@@ -33,7 +33,7 @@ LATE = timedelta(minutes=30)
 BATCH = 500
 SUSPECT = 100
 """From so many blobs without a row on, that they are more than half of what was found is no leftover but a mistake: a
-restored or another database, the folder of another installation. Then only what erased organisations left is dropped."""
+restored or another database, the folder of another installation. Then only what erased organisations left goes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,10 +21,11 @@ from domain.kernel.context import Ctx, Work
 from domain.kernel.errors import Conflict, Invalid, NotFound, Unprocessable
 from domain.kernel.ids import new_id
 from domain.kernel.outbox import enqueue
-from domain.storage import binding, links, objects, quota, rules
+from domain.storage import binding, incoming, links, objects, quota, rules
+from domain.storage.incoming import PIECE, Incoming, Staged
 from domain.storage.links import Claim
 from domain.storage.models import StoredObject
-from domain.storage.objects import PIECE, Content, Incoming, Staged
+from domain.storage.objects import Content
 from domain.storage.ports import Link
 from domain.storage.sniffing import sniff
 
@@ -144,13 +145,13 @@ def received(ctx: Ctx, receiving: Receiving, staged: Staged) -> StoredObject:
     """The upload is whole: make its object ready. Exactly one of several uploads for it gets this far; the bytes of
     the others are dropped. Raises `Conflict`, `NotFound`, `Unprocessable` for bytes that are not what was announced
     (the object then waits for better ones)."""
-    objects.look_after(ctx, staged.key)
+    incoming.look_after(ctx, staged.key)
     stored = _locked(ctx, receiving.object_id)
     if stored is None:
         raise NotFound("There is no such file.")
     _still_pending(stored)
     found = rules.judged(staged.found, stored.name, stored.claimed_type)
-    objects.accept(found, stored.claimed_type, None)
+    incoming.accept(found, stored.claimed_type, None)
     _make_ready(ctx, stored, staged, found)
     details = {"media_type": found, "size": staged.size}
     audit.record(ctx, "object.upload", resource_type="object", resource_id=str(stored.id), details=details)
@@ -169,8 +170,8 @@ def settle(work: Work, object_id: UUID, look: int = 0) -> None:
         now = ctx.now()
         organisation_id = ctx.organisation
     store = binding.bound().store
-    incoming = rules.INCOMING + pending.key
-    size = store.size(incoming)
+    sent = rules.INCOMING + pending.key
+    size = store.size(sent)
     if size is None:
         with work.transaction() as ctx:
             if pending.expires_at is None or now > pending.expires_at + GRACE:
@@ -180,24 +181,24 @@ def settle(work: Work, object_id: UUID, look: int = 0) -> None:
             work.complete(ctx)
         return
     key = rules.key_of(organisation_id, new_id())
-    store.copy(incoming, key)  # first: what is judged is what no client can change any more
+    store.copy(sent, key)  # first: what is judged is what no client can change any more
     settled = False
     try:
         staged = _judge(organisation_id, key)
         with work.transaction() as ctx:
-            objects.look_after(ctx, key)
+            incoming.look_after(ctx, key)
             settled = True
             stored = _locked(ctx, object_id)
             if stored is not None and stored.state == rules.PENDING:
                 _settled(ctx, stored, staged)
             else:
-                objects.drop(key)
+                incoming.drop(key)
             work.complete(ctx)
     except BaseException:
         if not settled:
-            objects.drop(key)
+            incoming.drop(key)
         raise
-    objects.drop(incoming)  # last: until here, a run that dies is repeated from it
+    incoming.drop(sent)  # last: until here, a run that dies is repeated from it
 
 
 def expire(ctx: Ctx, object_id: UUID) -> bool:
@@ -275,14 +276,14 @@ def _settled(ctx: Ctx, stored: StoredObject, staged: Staged) -> None:
         reason = "The content does not have the SHA-256 that was announced."
     else:
         try:
-            objects.accept(found, stored.claimed_type, None)
+            incoming.accept(found, stored.claimed_type, None)
         except Unprocessable as refused:
             reason = refused.message
     if reason is None:
         _make_ready(ctx, stored, staged, found)
         return
     # The client has left by now and the store has said yes to it: all that is left is not to keep it.
-    objects.drop(staged.key)
+    incoming.drop(staged.key)
     objects.forget(ctx, stored)
     audit.record(
         ctx,

@@ -168,12 +168,15 @@ console.log(JSON.stringify(events));
 # --- Java ------------------------------------------------------------------------------------------
 
 
-def test_the_java_client_has_a_method_for_every_operation(out: Path) -> None:
+def test_the_java_client_has_a_method_for_every_operation_and_says_what_it_cannot_do(out: Path) -> None:
     needs("java", "openapi_generator_cli")
-    client = build("java", "thalium", out)
-    api = (client.folder / "src/main/java/dev/thalweg/thalium/api/BrainsApi.java").read_text()
-    assert all(f" {name}(" in api for _, name in operations("thalium"))
+    client = build("java", "thalian", out)
+    folder = client.folder / "src/main/java/dev/thalweg/thalian/api"
+    code = "".join(file.read_text() for file in folder.glob("*Api.java"))
+    assert all(f" {name}(" in code for _, name in operations("thalian"))
     assert not (client.folder / "git_push.sh").exists()
+    assert client.notes
+    assert all(f"- {note}" in (client.folder / "README.md").read_text() for note in client.notes)
 
 
 # --- the folder ------------------------------------------------------------------------------------
@@ -410,7 +413,7 @@ def test_java_gets_any_value_for_a_union_that_it_cannot_write() -> None:
     assert "oneOf" in schemas["Pet"]
     assert schemas["Loose"] == {}
     assert schemas["Mixed"] == {"nullable": True, "description": "Something."}
-    assert notes == ["a value of string, array is an Object", "a value of Cat, Open is an Object"]
+    assert notes == ["Loose: what may be string, array is an Object", "Mixed: what may be Cat, Open is an Object"]
 
 
 def test_java_gets_lists_for_sets() -> None:

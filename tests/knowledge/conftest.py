@@ -15,7 +15,7 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import select
 
-from domain import identity, inference, knowledge, storage
+from domain import billing, identity, inference, knowledge, storage
 from domain.inference import Drivers
 from domain.kernel.context import Actor, Ctx, SystemActor, UserActor
 from domain.kernel.db import Database
@@ -198,7 +198,11 @@ def make_world(database: Database) -> Callable[[], World]:
     def make() -> World:
         name = f"world-{next(_names)}-{uuid4().hex[:6]}"
         with database.context(SystemActor("test"), None, frozenset({"admin"}), platform=True) as ctx:
-            return World(database, identity.create_organisation(ctx, name=name, slug=name).id)
+            organisation_id = identity.create_organisation(ctx, name=name, slug=name).id
+        with database.context(SystemActor("test"), organisation_id, frozenset({"admin"})) as ctx:
+            for product in ("thallus", "beeflow", "starter"):
+                billing.subscribe(ctx, "enterprise", product)
+        return World(database, organisation_id)
 
     return make
 

@@ -183,14 +183,18 @@ def test_a_document_deleted_while_it_is_read_is_erased_and_its_jobs_end(world):
     world.settle()
     with world.ctx() as ctx:
         for model in (Chunk, PassageIndex, CollectionEntry):
-            assert ctx.session.scalar(select(func.count()).select_from(model).where(model.document_id == document_id)) == 0
+            assert (
+                ctx.session.scalar(select(func.count()).select_from(model).where(model.document_id == document_id)) == 0
+            )
         assert ctx.session.scalar(select(func.count(ExtractedText.version_id))) == 0
     assert world.search(ada, "contracts over one domain").passages == []
 
 
 def test_new_sizes_are_taken_up_by_indexing_anew_while_the_old_passages_serve(world):
     ada = world.person()
-    base = world.collection(ada, "knowledge_base", settings=knowledge.Settings(knowledge.Chunking("characters", 1600, 0)))
+    base = world.collection(
+        ada, "knowledge_base", settings=knowledge.Settings(knowledge.Chunking("characters", 1600, 0))
+    )
     document_id = world.upload(ada, TEXT, "architecture.md", collection_id=base, kind="knowledge_base")
     world.settle()
     before = passages(world, document_id)
@@ -214,7 +218,9 @@ def test_new_sizes_are_taken_up_by_indexing_anew_while_the_old_passages_serve(wo
     assert max(len(text) for _, text in after) <= 400
     with world.ctx(ada) as ctx:
         assert knowledge.get(ctx, base).indexing is None
-        assert ctx.session.scalar(select(func.count(PassageIndex.id)).where(PassageIndex.document_id == document_id)) == 1
+        assert (
+            ctx.session.scalar(select(func.count(PassageIndex.id)).where(PassageIndex.document_id == document_id)) == 1
+        )
 
 
 def test_a_collection_may_have_a_model_of_its_own_with_vectors_of_another_size(world, drivers):
@@ -239,7 +245,9 @@ def test_a_collection_may_have_a_model_of_its_own_with_vectors_of_another_size(w
     ada = world.person()
     inference.bind(Two())
     base = world.collection(ada, "knowledge_base", model="text-embedding-test")
-    world.upload(ada, b"# Leave\n\nNotice is given three months ahead.", "a.md", collection_id=base, kind="knowledge_base")
+    world.upload(
+        ada, b"# Leave\n\nNotice is given three months ahead.", "a.md", collection_id=base, kind="knowledge_base"
+    )
     world.upload(ada, b"# Holidays\n\nThere are thirty days of holidays.", "b.md")
     world.settle()
     found = world.search(ada, "How long before leaving must one say so?", mode="semantic")

@@ -342,6 +342,33 @@ def test_a_certificate_that_nobody_vouches_for_stops_the_mail(serve, certificate
     assert handler.taken == []
 
 
+def test_a_password_that_is_wrong_waits_for_the_operator_and_is_not_repeated(serve):
+    from aiosmtpd.smtp import AuthResult, LoginPassword
+
+    def known(server, session, envelope, mechanism, given):
+        return AuthResult(success=given == LoginPassword(b"user", b"ge@heim"))
+
+    handler, place = serve(authenticator=known, auth_require_tls=False, auth_required=True)
+    message = {"message": _message(), "sender": "a@b.example", "recipient": "c@d.example"}
+    for url in (f"smtp://user:falsch@{place}", f"smtp://{place}"):
+        with pytest.raises(ports.TryLater) as refused:
+            Smtp.at(url).deliver(**message)
+        assert "falsch" not in str(refused.value)
+    Smtp.at(f"smtp://user:ge%40heim@{place}").deliver(**message)
+    assert len(handler.taken) == 1
+
+
+def test_a_sender_that_the_server_does_not_take_waits_for_the_operator(serve):
+    handler, place = serve()
+
+    async def handle_MAIL(server, session, envelope, address, options):
+        return "550 5.7.1 Not from you"
+
+    handler.handle_MAIL = handle_MAIL
+    with pytest.raises(ports.TryLater, match=r"550 5\.7\.1 Not from you"):
+        Smtp.at(f"smtp://{place}").deliver(_message(), sender="a@b.example", recipient="c@d.example")
+
+
 def test_a_server_that_says_nothing_is_not_waited_for_long():
     import dataclasses
     import socket

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import datetime
 from email.message import EmailMessage
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import httpx
 import pytest
 
 from domain.kernel.ids import new_id
+from domain.notifications import addresses, catalogue, composing
+from domain.notifications.drivers import Folder
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
 LINK = "https://app.example/verify?token=abc&n=1"
@@ -114,14 +117,11 @@ def test_a_mail_runs_no_script_and_loads_nothing(url, folder, tab, theme):
 
 
 PICTURES = os.environ.get("THALWEG_TEST_PICTURES")
+"""A folder for pictures of these pages, for whoever wants to look at them."""
 
 
-@pytest.mark.skipif(not PICTURES, reason="writes pictures to look at: THALWEG_TEST_PICTURES=<folder>")
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_pictures_of_the_mailbox(url, folder, tab, theme):
-    from domain.notifications import addresses, catalogue, composing
-    from domain.notifications.drivers import Folder
-
+def test_the_platforms_own_mails_fit_into_the_window_and_are_shown_without_a_complaint(url, folder, tab, theme):
     sample = {"text": "Ada Lovelace", "link": LINK, "moment": "2026-03-01T12:30:00Z", "count": 24}
     for template, kinds in catalogue.TEMPLATES.items():
         name = str(new_id())
@@ -132,15 +132,23 @@ def test_pictures_of_the_mailbox(url, folder, tab, theme):
             sender=addresses.sender_address("Thalweg <no-reply@localhost>"),
             recipient="ada@example.com",
             message_id=f"<{name}@localhost>",
-            date=catalogue.datetime.fromisoformat(sample["moment"]),
+            date=datetime.fromisoformat(sample["moment"]),
         )
         Folder(folder / "mail").deliver(message, sender="no-reply@localhost", recipient="ada@example.com")
-        if template in ("verify_email", "password_changed", "invite"):
-            for width in (1100, 390):
-                tab.show(width, 1000, theme)
-                tab.open(f"{url}/mailbox/{name}")
-                tab.settle(0.5)
+        if template not in ("verify_email", "password_changed", "invite"):
+            continue
+        for width in (1100, 390):
+            tab.show(width, 1000, theme)
+            tab.open(f"{url}/mailbox/{name}")
+            tab.settle(0.3)
+            assert tab.complaints() == []
+            assert tab.run("document.documentElement.scrollWidth") <= width
+            assert tab.run("document.querySelector('iframe.mail').getBoundingClientRect().width") > width * 0.8
+            if PICTURES:
                 tab.picture(Path(PICTURES) / f"{template}-{theme}-{width}.png")
-    tab.show(1100, 900, theme)
-    tab.open(f"{url}/mailbox")
-    tab.picture(Path(PICTURES) / f"list-{theme}.png")
+    for width in (1100, 390):
+        tab.show(width, 900, theme)
+        tab.open(f"{url}/mailbox")
+        assert tab.run("document.documentElement.scrollWidth") <= width
+        if PICTURES:
+            tab.picture(Path(PICTURES) / f"list-{theme}-{width}.png")

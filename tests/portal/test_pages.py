@@ -247,6 +247,15 @@ def test_metrics_are_shown_to_this_machine(portal):
     assert 'operation="getBrainStatus",status="200"' in answer.text
 
 
+def test_metrics_tell_how_many_database_connections_are_in_use(portal):
+    numbers = dict(
+        line.rsplit(" ", 1) for line in portal.get("/metrics").text.splitlines() if line[:1] not in ("", "#")
+    )
+    in_use = float(numbers["thalweg_database_connections_in_use"])
+    assert 0 <= in_use <= float(numbers["thalweg_database_connections_most"])
+    assert float(numbers["thalweg_database_connections_most"]) >= 1
+
+
 @pytest.mark.parametrize("header", ["X_Forwarded_For", "Forwarded", "X_Real_IP"])
 def test_metrics_are_not_shown_to_whoever_comes_through_a_proxy(portal, header):
     assert portal.get("/metrics", **{header: "127.0.0.1"}).status_code == 403

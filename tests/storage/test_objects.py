@@ -23,7 +23,7 @@ from domain.kernel.db import OrganisationSession
 from domain.kernel.errors import NotFound, PaymentRequired, TooLarge, Unavailable, Unprocessable
 from domain.kernel.outbox import Job
 from domain.kernel.pages import OffsetPage
-from domain.storage import objects
+from domain.storage.incoming import Incoming
 
 TEXT = b"What deserves to be kept.\n" * 40
 PDF = b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n" + b"0" * 500
@@ -299,9 +299,9 @@ def test_listing_pages_from_the_latest_and_leaves_out_what_is_deleted(folder: An
 
 
 def test_a_put_that_dies_half_way_leaves_nothing_to_be_seen_and_is_swept(world: Any) -> None:
-    incoming = objects.Incoming(world.organisation_id)
-    incoming.take(os.urandom(6 << 20))
-    del incoming  # killed: neither finish nor abort
+    coming = Incoming(world.organisation_id)
+    coming.take(os.urandom(6 << 20))
+    del coming  # killed: neither finish nor abort
     assert world.blobs() == set()
     staged = storage.stage(world.organisation_id, io.BytesIO(TEXT))  # killed between the bytes and the row
     kept = put(world)

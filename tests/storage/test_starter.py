@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from openapi_schema_validator import OAS30Validator
-from referencing import Registry, Resource
+from referencing import Registry
 from referencing.jsonschema import DRAFT4
 
 from domain import storage
@@ -21,7 +21,7 @@ from handlers.starter import storage as operations
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT = json.loads((ROOT / "generated/starter/bundle.json").read_bytes())
-REGISTRY = Registry().with_resource("urn:starter", Resource(DOCUMENT, DRAFT4))
+REGISTRY = Registry().with_resource("urn:starter", DRAFT4.create_resource(DOCUMENT))
 TEXT = b"the contract\n" * 30
 
 

@@ -284,11 +284,11 @@ def test_on_s3_a_settling_that_died_is_done_again(bucket: Any, monkeypatch: pyte
     def die(*_: Any) -> None:
         raise Killed
 
-    from domain.storage import transfers
+    from domain.storage import incoming, transfers
 
     with monkeypatch.context() as patched:
         patched.setattr(transfers, "_judge", die)
-        patched.setattr(transfers.objects, "drop", lambda key: None)
+        patched.setattr(incoming, "drop", lambda key: None)
         with pytest.raises(Killed):
             storage.settle(bucket.work(), announced.stored.id)
     assert state(bucket, announced.stored.id).state == storage.PENDING

@@ -23,7 +23,7 @@ from domain.identity.policies import HANDSHAKE
 from domain.identity.sessions import SignedIn
 from domain.kernel.context import ConnectorActor, Ctx
 from domain.kernel.db import across_organisations
-from domain.kernel.errors import Conflict, Forbidden, PaymentRequired
+from domain.kernel.errors import Conflict, Forbidden
 from domain.kernel.ids import new_id
 
 SOURCE = "nextcloud"
@@ -91,7 +91,7 @@ def provision(ctx: Ctx, uid: str, *, email: str | None = None, name: str | None 
         own.external_id = uid
         audit.record(ctx, "identity.link", resource_type="user", resource_id=own.account_id, details={"uid": uid})
         return own
-    _need_a_seat(ctx)
+    billing.room_for(ctx, SEATS, memberships.active_count(ctx))
     shown = rules.name_of(None if name is None else unquote(name), uid) or uid
     account = make_account(ctx, _instance_id(ctx), uid, address, shown)
     membership = memberships.add(ctx, account.id, "member", source=SOURCE, external_id=uid)
@@ -152,16 +152,6 @@ def _independent(ctx: Ctx, account: Account) -> bool:
 def independent(ctx: Ctx, account: Account) -> bool:
     """Whether the account is more than this Nextcloud's: then it does not change it."""
     return account.source != SOURCE or _independent(ctx, account)
-
-
-def _need_a_seat(ctx: Ctx) -> None:
-    try:
-        limit = billing.plan_of(ctx, "beeflow").quotas.get(SEATS)
-    except billing.UnknownPlan:
-        return
-    used = memberships.active_count(ctx)
-    if limit is not None and used >= limit:
-        raise PaymentRequired("All seats of the tier are taken.", limit="users", allowed=limit, used=used)
 
 
 def _instance_id(ctx: Ctx) -> str:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from domain.inference.chat import ChatRequest, Emit, End, Message, Passing, Refused, ToolCall
+from domain.inference.drivers import addresses
 from domain.inference.ports import Deadline, TimedOut, Usage
 from domain.kernel.errors import DomainError, LimitExceeded
 
@@ -39,6 +40,8 @@ class ProviderChat:
     api_version: str | None = None
     project: str | None = None
     location: str | None = None
+    guarded: bool = False
+    """The address is a stranger's word: it is called only when outgoing requests may go there."""
 
     capable = True
     """It plans and judges as it is told, and what it is shown leaves the machine."""
@@ -49,6 +52,9 @@ class ProviderChat:
 
     def generate(self, request: ChatRequest, deadline: Deadline, emit: Emit) -> End:
         from pydantic_ai import exceptions
+
+        if self.guarded and self.base_url is not None:
+            addresses.judge(self.base_url)
 
         async def bounded() -> End:
             running = asyncio.ensure_future(self._stream(request, deadline, emit))

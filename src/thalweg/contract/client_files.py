@@ -204,9 +204,13 @@ def readme(language: str, surface: str, document: JSON, base_path: str, notes: l
         lines += [f"const {{ data, error, response }} = await {operation}({{ ... }});", "```"]
         if streams_module("", document):
             lines += ["", "Operations that stream answer `{ stream }`, an async generator of events."]
-    if notes:
-        lines += ["", "What the generator cannot do:", "", *(f"- {note}" for note in notes)]
-    return "\n".join(lines) + "\n"
+    told = f"\n{limits_of_the_generator(notes)}" if notes else ""
+    return "\n".join(lines) + "\n" + told
+
+
+def limits_of_the_generator(notes: list[str]) -> str:
+    """The part of a README that says what a client hands out otherwise than the contract has it."""
+    return "\n".join(["What the generator cannot do:", "", *(f"- {note}" for note in notes)]) + "\n"
 
 
 def java_names(surface: str, document: JSON) -> tuple[str, str]:

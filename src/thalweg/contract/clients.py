@@ -229,6 +229,9 @@ def _java(surface: str, document: JSON, source: Path, folder: Path, base_path: s
     command += ["-i", str(source), "-o", str(folder), *names]
     command += ["--additional-properties", more, "--global-property", "apiTests=false,modelTests=false"]
     _judge("openapi-generator", tools.run(command, folder=source.parent, timeout=300))
+    if notes:
+        with (folder / "README.md").open("a", encoding="utf-8") as readme:
+            readme.write("\n" + client_files.limits_of_the_generator(notes))
 
 
 def _java_operations(surface: str, folder: Path) -> set[str]:

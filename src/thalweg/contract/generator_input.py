@@ -177,8 +177,12 @@ def any_for_loose_unions(document: JSON) -> list[str]:
     """
     schemas = document.get("components", {}).get("schemas", {})
     notes = []
-    for kind, node in _walk("openapi", document):
-        if kind != "schema" or not {"oneOf", "anyOf"} & node.keys():
+    sites = [
+        (name, node) for name, schema in schemas.items() for kind, node in _walk("schema", schema) if kind == "schema"
+    ]
+    sites += [("a body", node) for kind, node in _walk("openapi", document) if kind == "schema"]
+    for place, node in sites:
+        if not {"oneOf", "anyOf"} & node.keys():
             continue
         members = [one for word in ("oneOf", "anyOf") for one in node.get(word, ())]
         names = [one.get("$ref", "").rpartition("/")[2] for one in members]
@@ -187,7 +191,7 @@ def any_for_loose_unions(document: JSON) -> list[str]:
         for word in ("oneOf", "anyOf", "discriminator"):
             node.pop(word, None)
         kinds = ", ".join(name or one.get("type", "any value") for name, one in zip(names, members, strict=True))
-        notes.append(f"a value of {kinds} is an Object")
+        notes.append(f"{place}: what may be {kinds} is an Object")
     return list(dict.fromkeys(notes))
 
 

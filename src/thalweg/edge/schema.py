@@ -15,6 +15,7 @@ from itertools import islice
 from typing import Any, TypeVar
 
 import jsonschema_rs
+import orjson
 
 from thalweg.edge.dialect import ContractError, Dialect, Direction, Schema, resolve
 from thalweg.edge.explain import Path, explain, secret_name
@@ -173,7 +174,11 @@ class Compiler:
 
 
 def _fingerprint(document: Mapping[str, Any]) -> bytes:
-    return sha256(json.dumps(document).encode()).digest()  # not orjson: a bound may need more than 64 bits
+    try:
+        content = orjson.dumps(document)
+    except TypeError:  # a bound may need more than 64 bits
+        content = json.dumps(document).encode()
+    return sha256(content).digest()
 
 
 def _distinct(found: Iterator[Violation]) -> Iterator[Violation]:

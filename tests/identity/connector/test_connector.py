@@ -105,8 +105,11 @@ def world(database: Database, nextcloud: Any) -> World:
 
 @pytest.fixture
 def bound(world: World) -> instances.Bound:
+    """An instance that is bound, to an organisation with seats for everybody."""
     made = world.bootstrap()
     assert isinstance(made, instances.Bound)
+    with world.ctx(made.organisation_id) as ctx:
+        billing.subscribe(ctx, "enterprise", "beeflow")
     return made
 
 
@@ -309,16 +312,13 @@ def test_disabled_and_deleted_users_get_no_token(world: World, bound: instances.
             world.shake(bound.organisation_id, "grace")
 
 
-def test_without_a_free_seat_nobody_new_comes_in(
-    world: World, bound: instances.Bound, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(billing.plans, "_plans", {**billing.plans._plans, "beeflow": {}})
-    billing.plans.offer([billing.Plan("beeflow", "community", 0, {users.SEATS: 2})])
-    world.shake(bound.organisation_id, "grace")
+def test_without_a_free_seat_nobody_new_comes_in(world: World, bound: instances.Bound) -> None:
+    with world.ctx(bound.organisation_id) as ctx:
+        billing.subscribe(ctx, "community", "beeflow")
     with pytest.raises(PaymentRequired):
-        world.shake(bound.organisation_id, "third")
-    assert world.shake(bound.organisation_id, "grace")
-    assert not world.take(bound.organisation_id, "user.created", "fourth")
+        world.shake(bound.organisation_id, "second")
+    assert world.shake(bound.organisation_id, "ada")
+    assert not world.take(bound.organisation_id, "user.created", "third")
 
 
 def test_different_uids_have_different_placeholders() -> None:

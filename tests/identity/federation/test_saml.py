@@ -79,18 +79,7 @@ def query(location: str) -> dict[str, str]:
 
 
 @pytest.fixture
-def world(
-    database: Database, tmp_path: Path, settings_of: Any, saml_idp: Any, monkeypatch: pytest.MonkeyPatch
-) -> World:
-    monkeypatch.setattr(
-        billing.plans, "_plans", {**billing.plans._plans, "beeflow": {}}, raising=True
-    )  # plans of these tests
-    billing.plans.offer(
-        [
-            billing.Plan("beeflow", "community", 0, {}),
-            billing.Plan("beeflow", "enterprise", 2, {}, features=frozenset({"saml_sso"})),
-        ]
-    )
+def world(database: Database, tmp_path: Path, settings_of: Any, saml_idp: Any) -> World:
     with database.context(SystemActor("tests"), None, platform=True) as ctx:
         organisation_id = create_organisation(ctx, name="Lovelace", slug=f"saml-{new_id().hex[-12:]}").id
     with database.context(SystemActor("tests"), organisation_id) as ctx:

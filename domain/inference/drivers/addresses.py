@@ -1,0 +1,24 @@
+"""Whether an address that a person has entered may be called: judged as outgoing requests are, before the call."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from urllib.parse import urlsplit
+
+from domain.kernel import outgoing
+
+
+def judge(url: str) -> None:
+    """Raise `outgoing.Refused` unless every address of the host may be called from here."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise outgoing.Refused
+    try:
+        found = socket.getaddrinfo(parts.hostname, parts.port or 443, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        raise outgoing.UpstreamFailed from None
+    client = outgoing.client()
+    for entry in found:
+        if not client.may_call(ipaddress.ip_address(str(entry[4][0]).partition("%")[0])):
+            raise outgoing.Refused

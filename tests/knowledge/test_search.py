@@ -1,0 +1,207 @@
+"""Search: what is found, by whom, how it is ranked, marked and cited."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from domain import identity, knowledge
+from domain.kernel.context import ApiKeyActor
+from domain.kernel.errors import Invalid, NotFound
+from domain.knowledge import rules
+
+LEAVE = b"# Leave\n\nWhoever wants to leave the company gives notice three months ahead.\n\n# Holidays\n\nEverybody has thirty days of holidays a year."
+KITCHEN = b"The kitchen is cleaned on Fridays. Please do not leave dishes in the sink."
+VERTRAG = "Der Vertrag kann mit einer Frist von drei Monaten zum Ende des Jahres gekündigt werden. Die Kündigungen sind schriftlich an die Verwaltung zu richten und werden von ihr bestätigt.".encode()
+
+
+@pytest.fixture
+def ada(world):
+    actor = world.person()
+    for content, name in ((LEAVE, "leave.md"), (KITCHEN, "kitchen.txt"), (VERTRAG, "vertrag.txt")):
+        world.taken_in(actor, content, name)
+    return actor
+
+
+def test_meaning_finds_what_words_do_not(world, ada):
+    asked = "How long before quitting do I have to tell my employer?"
+    assert world.search(ada, asked, mode="semantic").passages[0].filename == "leave.md"
+    assert world.search(ada, asked, mode="hybrid").passages[0].filename == "leave.md"
+
+
+def test_words_are_found_by_their_stem_in_the_documents_language(world, ada):
+    found = world.search(ada, "Kündigung", mode="text")
+    assert [each.filename for each in found.passages] == ["vertrag.txt"]
+    best = found.passages[0]
+    assert [best.text[start:end] for start, end in best.highlights] == ["Kündigungen"]
+    assert world.search(ada, "cleaning kitchens", mode="text").passages[0].filename == "kitchen.txt"
+    assert world.search(ada, "the of and", mode="text").passages == []
+
+
+def test_highlights_and_snippets_point_into_the_text(world, ada):
+    filed = world.taken_in(ada, Path("docs/operations.md"), "operations.md")
+    found = world.search(ada, "PostgreSQL extensions", documents=[filed.document.id])
+    assert found.passages
+    for each in found.passages:
+        assert each.snippet in each.text
+        for start, end in each.highlights:
+            assert each.text[start:end].lower().startswith(("postgresql", "extension"))
+    assert found.passages[0].highlights
+
+
+def test_scores_never_rise_and_the_threshold_holds(world, ada):
+    for mode in ("hybrid", "semantic", "text"):
+        found = world.search(ada, "notice months leave Frist", mode=mode, limit=50)
+        scores = [each.score for each in found.passages]
+        assert scores == sorted(scores, reverse=True)
+        assert all(0 <= score <= 1 for score in scores)
+        some = world.search(ada, "notice months leave Frist", mode=mode, min_score=0.4)
+        assert all(each.score >= 0.4 for each in some.passages)
+        assert len(some.passages) <= len(scores)
+
+
+def test_a_citation_says_where_a_passage_stands(world, ada):
+    pdf = Path("/usr/share/doc/shared-mime-info/shared-mime-info-spec.pdf")
+    if not pdf.exists():
+        pytest.skip("the documentation of shared-mime-info is not on this machine")
+    filed = world.taken_in(ada, pdf, "mime.pdf")
+    best = world.search(
+        ada, "Where do applications install their MIME packages directory?", documents=[filed.document.id]
+    )
+    citation = best.passages[0].citation
+    assert citation.document_id == filed.document.id
+    assert citation.version == 1
+    assert 1 <= citation.page <= filed.document.page_count
+    assert citation.heading
+    assert citation.position["end"] > citation.position["start"]
+
+
+def test_what_one_may_not_see_is_neither_found_nor_counted(world, ada, make_world):
+    bob = world.person()
+    world.upload(ada, b"A secret about notice that is still to be read.", "secret.txt")
+    mine = world.search(bob, "notice three months leave")
+    assert mine.passages == []
+    assert mine.pending_documents == 0
+    assert world.search(ada, "notice").pending_documents == 1
+    stranger = make_world()
+    assert stranger.search(stranger.person(), "notice three months leave").passages == []
+    with world.ctx(ada) as ctx:
+        general = knowledge.default(ctx).id
+    for hidden in ({"collections": [general]}, {"documents": [world.search(ada, "notice").passages[0].document_id]}):
+        with pytest.raises(NotFound):
+            world.search(bob, "notice", **hidden)
+
+
+def test_what_the_organisation_shares_is_found_by_every_member_and_by_its_keys(world, ada, admin):
+    bob = world.person()
+    shared = world.collection(ada, name="Policies", personal=False)
+    world.upload(ada, b"Travel by train is paid for in first class.", "travel.txt", collection_id=shared)
+    world.settle()
+    assert [each.filename for each in world.search(bob, "train travel").passages] == ["travel.txt"]
+    key = ApiKeyActor(bob.user_id)
+    assert [each.filename for each in world.search(key, "train travel").passages] == ["travel.txt"]
+    with world.ctx(ada, admin) as ctx:
+        knowledge.update_collection(ctx, shared, include_in_research=False)
+    assert world.search(bob, "train travel", research=True).passages == []
+    assert world.search(bob, "train travel").passages
+
+
+def test_a_group_sees_what_is_shared_with_it_alone(world, ada, monkeypatch):
+    from uuid import uuid4
+
+    team = uuid4()
+    bob, eve = world.person(), world.person()
+    members = {bob.user_id: [team], eve.user_id: [uuid4()]}
+    monkeypatch.setattr(identity, "group_ids_of", lambda ctx, user: members.get(user, ()), raising=False)
+    monkeypatch.setattr(identity, "require_groups", lambda ctx, ids: None, raising=False)
+    base = world.collection(ada, "knowledge_base", visibility="group", group_ids=[team])
+    world.upload(ada, b"The team meets on Mondays at nine.", "team.txt", collection_id=base, kind="knowledge_base")
+    world.settle()
+    assert world.search(bob, "When does the team meet?").passages
+    assert world.search(eve, "When does the team meet?").passages == []
+
+
+def test_filters_narrow_before_ranking(world, ada):
+    found = world.search(ada, "leave", kinds=["txt"])
+    assert {each.kind for each in found.passages} == {"txt"}
+    base = world.collection(ada, "knowledge_base")
+    world.upload(ada, LEAVE, "l.md", collection_id=base, kind="knowledge_base", tags=["people"])
+    world.settle()
+    assert {each.collection_id for each in world.search(ada, "leave", tags=["people"]).passages} == {base}
+    assert {each.collection_id for each in world.search(ada, "leave", collections=[base]).passages} == {base}
+    assert world.search(ada, "leave", tags=["nobody"]).passages == []
+    with world.ctx(ada) as ctx:
+        now = ctx.now()
+    assert world.search(ada, "leave", until=now - timedelta(hours=1)).passages == []
+    assert world.search(ada, "leave", since=now - timedelta(hours=1)).passages
+
+
+def test_a_document_in_two_reachable_collections_is_found_once(world, ada):
+    hits = world.search(ada, "kitchen dishes sink", mode="text").passages
+    assert len({each.chunk_id for each in hits}) == len(hits) == 1
+
+
+def test_without_an_embedding_model_it_is_searched_by_words_and_said_so(world, ada, drivers):
+    from dataclasses import replace
+
+    from domain import inference
+    from domain.kernel.errors import Unavailable
+
+    class Away:
+        name, dimensions = "minilm", 384
+
+        def embed(self, texts, deadline=None):
+            raise Unavailable
+
+    inference.bind(replace(drivers, embedder=Away()))
+    found = world.search(ada, "kitchen dishes")
+    assert found.mode == "text"
+    assert found.passages[0].filename == "kitchen.txt"
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "'; DROP TABLE chunk; --",
+        "a & | ! <-> :*",
+        "\\' \\\\",
+        "\x00notice\ud800",
+        "🙈" * 50,
+        "notice " * 2000,
+        "((((",
+        "'" * 99,
+    ],
+)
+def test_hostile_questions_are_questions(world, ada, query):
+    for mode in ("hybrid", "text", "semantic"):
+        assert world.search(ada, query, mode=mode).passages is not None
+
+
+def test_an_empty_question_is_refused(world, ada):
+    for query in ("", "  \n", "\x00"):
+        with pytest.raises(Invalid):
+            world.search(ada, query)
+
+
+def test_the_graph_and_the_exact_comparison_find_the_same(world, ada, monkeypatch):
+    for name in ("docs/architecture.md", "docs/operations.md", "docs/brains.md", "docs/contracts.md"):
+        world.taken_in(ada, Path(name), Path(name).name)
+    asked = "What happens to a job when its worker dies?"
+    exact = [each.chunk_id for each in world.search(ada, asked, mode="semantic").passages]
+    monkeypatch.setattr(rules, "exactly", lambda *_: False)
+    walked = [each.chunk_id for each in world.search(ada, asked, mode="semantic").passages]
+    assert len(set(exact) & set(walked)) >= 9
+
+
+def test_a_search_leaves_the_audit_entry_that_is_asked_for_without_the_question(world, ada):
+    from sqlalchemy import select
+
+    from domain.audit.models import AuditEntry
+
+    with world.ctx(ada) as ctx:
+        knowledge.search(ctx, "a private question", action="document.search")
+    with world.ctx(ada) as ctx:
+        entry = ctx.session.scalars(select(AuditEntry).where(AuditEntry.action == "document.search")).one()
+        assert "private" not in str(entry.details)

@@ -1,0 +1,48 @@
+"""Jobs of identity: rotation of signing keys, purging, erasure."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from marshmallow import Schema, fields
+
+from domain.identity import tokens, upkeep
+from domain.kernel.context import Ctx
+from domain.kernel.outbox import enqueue
+from workers.registry import cron, job
+
+
+class AccountArgs(Schema):
+    account_id = fields.UUID(required=True)
+
+
+@cron("41 2 * * *")
+@job("identity.rotate_keys", simple=True)
+def rotate_keys(ctx: Ctx, args: dict[str, Any]) -> None:
+    tokens.rotate(ctx)
+
+
+@cron("13 * * * *")
+@job("identity.purge", simple=True)
+def purge(ctx: Ctx, args: dict[str, Any]) -> None:
+    upkeep.purge_expired(ctx)
+
+
+@cron("27 * * * *")
+@job("identity.erase_due", simple=True)
+def erase_due(ctx: Ctx, args: dict[str, Any]) -> None:
+    for account_id in upkeep.due_accounts(ctx):
+        enqueue(
+            ctx,
+            "identity.erase",
+            {"account_id": str(account_id)},
+            unique=f"identity.erase:{account_id}:{ctx.now():%Y%m%d}",
+        )
+    upkeep.erase_members(ctx)
+    upkeep.erase_organisations(ctx)
+
+
+@job("identity.erase", args=AccountArgs, simple=True)
+def erase(ctx: Ctx, args: dict[str, Any]) -> None:
+    upkeep.erase_account(ctx, UUID(str(args["account_id"])))
