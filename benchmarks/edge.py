@@ -61,7 +61,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=2.0, help="of load in each round")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--quick", action="store_true", help="one second, two rounds: under a minute")
+    parser.add_argument("--quick", action="store_true", help="one second, two rounds")
     given = parser.parse_args()
     if given.quick:
         given.seconds, given.rounds = 1.0, 2

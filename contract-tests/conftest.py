@@ -23,6 +23,7 @@ import httpx
 import pytest
 import recipes
 from recipes import World, federation
+from recipes.starter_identity import VAULT_SECRET
 
 from domain import brains, identity
 from domain.kernel import crypto
@@ -303,6 +304,8 @@ def platforms(
             "response_mismatch": "raise",
             "stream_heartbeat_seconds": "1",
             "captcha": "off",
+            "failed_sign_ins_per_address": "1000000",  # every test signs in from one address
+            "service_account_vault": f"dev-local,hmac:{VAULT_SECRET}",
             **settings,
         }
         environment = {

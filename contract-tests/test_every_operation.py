@@ -19,7 +19,7 @@ from domain.identity import roles
 from domain.kernel.pages import CursorPage
 from thalweg.edge.schema import Compiler
 
-OPERATORS = frozenset({"platform:manage", "audit:manage", "signup_requests:manage", "invites:manage", "status:manage"})
+OPERATORS = frozenset({"platform:manage", "audit:manage", "auth:signup_requests", "auth:invites", "status:manage"})
 """Permissions that people who run the platform have, and nobody else."""
 SAFE = frozenset({"GET", "HEAD"})
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import domain
 from domain import inference, notifications, storage
-from domain.identity import captcha, clients, connector, federation, links, tokens
+from domain.identity import captcha, clients, connector, federation, guard, links, signup, tokens, vault
 from domain.kernel import crypto
 
 
@@ -86,6 +86,12 @@ class PlatformSettings(Protocol):
     @property
     def environment(self) -> str: ...
     @property
+    def signup_policy(self) -> str: ...
+    @property
+    def failed_sign_ins_per_address(self) -> int: ...
+    @property
+    def service_account_vault(self) -> Sequence[Secret]: ...
+    @property
     def geoip_database(self) -> Path | None: ...
     @property
     def captcha(self) -> str: ...
@@ -137,6 +143,11 @@ def bind_identity(settings: PlatformSettings) -> None:
     tokens.configure(settings.base_url)
     links.configure(settings.base_url)
     clients.configure(settings.geoip_database)
+    guard.configure(settings.failed_sign_ins_per_address)
+    signup.configure(settings.signup_policy)
+    vault.configure(
+        [key.reveal() for key in settings.service_account_vault], production=settings.environment == "production"
+    )
 
 
 def unlock(settings: PlatformSettings) -> None:

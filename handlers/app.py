@@ -72,7 +72,11 @@ class Platform:
 
     def blueprints(self) -> tuple[Blueprint, ...]:
         """Pages beside the contracts."""
-        return (console.captcha.blueprint, console.keys.blueprint(self.database))
+        return (
+            console.captcha.blueprint,
+            console.keys.blueprint(self.database),
+            console.account.blueprint(self.database),
+        )
 
     def gauges(self) -> Mapping[str, tuple[str, Callable[[], float]]]:
         """What of the platform's own `/metrics` shows."""

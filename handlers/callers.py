@@ -40,6 +40,8 @@ class Signed:
     """The organisation's IP allowlist."""
     presented: Secret | None = field(default=None, repr=False)
     """A credential that the verb itself has to judge."""
+    origin: str | None = None
+    """Of the page that the credential was made for, where it was made for one."""
 
 
 Verifier = Callable[[Database, Credential, Facts], tuple[Caller, float]]
@@ -68,7 +70,9 @@ def admit(caller: Caller, facts: Facts) -> Caller:
         return caller
     if caller.networks and not rules.inside(facts.address, caller.networks):
         raise Forbidden("Requests from this address are not allowed.", reason="address_not_allowed")
-    if facts.surface == "starter" and caller.organisation_id is not None:
+    if caller.origin is not None:
+        _from_its_page(caller.origin, facts)
+    if facts.surface == "starter" and not isinstance(caller.actor, AnonymousActor):
         return _in_tenant(caller, facts)
     return caller
 
@@ -79,7 +83,7 @@ def admit(caller: Caller, facts: Facts) -> Caller:
 def _session(database: Database, credential: Credential, facts: Facts) -> tuple[Caller, float]:
     known = identity.sessions.verify_access_token(database, credential.value, facts.surface)
     if isinstance(known, VerifiedService):
-        return _service(known)
+        return _service(known, credential)
     verified = known.email_verified or facts.surface != "starter"
     caller = Signed(
         key=f"session:{known.session_id}",
@@ -90,11 +94,13 @@ def _session(database: Database, credential: Credential, facts: Facts) -> tuple[
         refusal=None if verified else NOT_VERIFIED,
         role=known.role,
         networks=known.networks,
+        origin=known.origin,
+        presented=Secret(credential.value) if facts.surface == "starter" else None,  # it answers a token's own claims
     )
     return caller, _left(known.expires_at)
 
 
-def _service(known: VerifiedService) -> tuple[Caller, float]:
+def _service(known: VerifiedService, credential: Credential) -> tuple[Caller, float]:
     caller = Signed(
         key=f"service:{known.token_id}",
         user_key=f"service:{known.token_id}",
@@ -102,8 +108,20 @@ def _service(known: VerifiedService) -> tuple[Caller, float]:
         organisation_id=known.organisation_id,
         permissions=known.permissions,
         networks=known.networks,
+        presented=Secret(credential.value),
     )
     return caller, _left(known.expires_at)
+
+
+def _from_its_page(origin: str, facts: Facts) -> None:
+    """A frame's token counts in the page that it was made for and in the frame itself, whose pages are the server's.
+
+    Browsers send `Origin` with whatever a page asks of another site. Raises `Unauthenticated`.
+    """
+    sent = facts.headers.get("origin")
+    own = f"{facts.scheme}://{facts.headers.get('host', '')}"
+    if sent is not None and rules.origin_of(sent) not in {origin, rules.origin_of(own)}:
+        raise Unauthenticated("The token is not for pages of this origin.", reason="invalid_token")
 
 
 def _in_tenant(caller: Signed, facts: Facts) -> Signed:
@@ -120,7 +138,7 @@ def _in_tenant(caller: Signed, facts: Facts) -> Signed:
 
 
 def _shown(database: Database, credential: Credential, facts: Facts) -> tuple[Caller, float]:
-    """A refresh token in a cookie: the verb that trades it judges it."""
+    """A credential that the verb itself judges: a refresh token in a cookie, a vault's signature."""
     return replace(anonymous(facts), presented=Secret(credential.value)), 0.0
 
 
@@ -186,5 +204,6 @@ VERIFIERS: dict[tuple[str, str], Verifier] = {
     ("beeflow", "sessionCookie"): _session,
     ("beeflow", "connectorSignature"): _connector,
     ("starter", "bearerAuth"): _session,
+    ("starter", "vaultSignature"): _shown,
 }
 """(surface, security scheme) to what verifies it."""

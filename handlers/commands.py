@@ -1,4 +1,4 @@
-"""The platform's own commands: `thalweg key`, `brain`, `demo`, `db`; and what `up` and `doctor` ask of it.
+"""The platform's own commands: `thalweg key`, `brain`, `account`, `invite`, `demo`, `db`; what `up` and `doctor` ask.
 
 Everything is imported when a command runs, so that `thalweg --help` is quick.
 """
@@ -15,6 +15,8 @@ from uuid import UUID
 
 import typer
 
+from handlers import commands_people
+
 if TYPE_CHECKING:
     from domain.brains import Brain
     from domain.kernel.context import Ctx
@@ -29,6 +31,8 @@ db = typer.Typer(help="The database.", no_args_is_help=True)
 app.add_typer(key, name="key")
 app.add_typer(brain, name="brain")
 app.add_typer(db, name="db")
+app.add_typer(commands_people.account, name="account")
+app.add_typer(commands_people.invite, name="invite")
 
 DEMO = "demo"
 SCOPES = ("invoke", "memory:read")
@@ -311,6 +315,20 @@ def _stores(data: Path | None) -> Iterator[tuple[Settings, Database]]:
             raise typer.Exit(1) from None
         finally:
             database.dispose()
+
+
+@contextmanager
+def _platform(data: Path | None) -> Iterator[Ctx]:
+    """A transaction of the operator's across all organisations. The schema is made first, where there is none."""
+    from domain import migrations
+    from domain.kernel.context import SystemActor
+
+    with _stores(data) as (settings, database):
+        assert settings.database_url is not None
+        if migrations.current(settings.database_url.reveal()) is None:
+            migrations.upgrade(settings.database_url.reveal())
+        with database.context(SystemActor("command line"), None, frozenset({"admin"}), platform=True) as ctx:
+            yield ctx
 
 
 @contextmanager

@@ -3,6 +3,7 @@ provider for one organisation. They run as threads of the tests, from when the p
 
 from __future__ import annotations
 
+import atexit
 import importlib.util
 import os
 import sys
@@ -91,6 +92,7 @@ class Providers:
 
 
 _running = ExitStack()
+atexit.register(_running.close)  # while their threads still run: afterwards nobody answers
 
 
 @cache

@@ -97,7 +97,7 @@ def held(ctx: Ctx, agents: Collection[Agent], user_id: UUID | None) -> dict[str,
     rows = _rows(ctx, keys, groups=[g.id for g in groups], users=[] if user_id is None else [user_id])
     result = {}
     for agent in agents:
-        own = [row for row in rows if row.agent == agent.key]
+        own = [row for row in rows if row.agent_key == agent.key]
         said = _said(platform.get(agent.key), own)
         tiers = {row.tier: row.model_tier for row in own}
         setting = platform.get(agent.key)
@@ -169,8 +169,8 @@ def set_platform_agent(
     }
     ctx.session.execute(
         insert(PlatformAgentSetting)
-        .values(agent=key, overrides=0, **values)
-        .on_conflict_do_update(index_elements=["agent"], set_=values)
+        .values(agent_key=key, overrides=0, **values)
+        .on_conflict_do_update(index_elements=["agent_key"], set_=values)
     )
     audit.record(ctx, "agent.platform_update", resource_type="agent", resource_id=key, details={"access": access})
     row = ctx.session.get(PlatformAgentSetting, key, populate_existing=True)
@@ -254,10 +254,10 @@ def list_overrides(
     """Every setting that holds for one user alone, by user and agent."""
     query = select(AgentAccess).where(AgentAccess.tier == "user", AgentAccess.access != "inherit")
     if agent is not None:
-        query = query.where(AgentAccess.agent == agent)
+        query = query.where(AgentAccess.agent_key == agent)
     if access is not None:
         query = query.where(AgentAccess.access == access)
-    rows = ctx.session.scalars(query.order_by(AgentAccess.subject_id, AgentAccess.agent).limit(10_000)).all()
+    rows = ctx.session.scalars(query.order_by(AgentAccess.subject_id, AgentAccess.agent_key).limit(10_000)).all()
     return _paged(_overrides(ctx, rows), page)
 
 
@@ -271,8 +271,8 @@ def search_overrides(
         AgentAccess.tier == "user", AgentAccess.access != "inherit", AgentAccess.subject_id.in_(ids)
     )
     if agent is not None:
-        query = query.where(AgentAccess.agent == agent)
-    found = _overrides(ctx, ctx.session.scalars(query.order_by(AgentAccess.agent)).all()) if ids else []
+        query = query.where(AgentAccess.agent_key == agent)
+    found = _overrides(ctx, ctx.session.scalars(query.order_by(AgentAccess.agent_key)).all()) if ids else []
     return Page([(person, [o for o in found if o.user_id == person.id]) for person in people.items], total=people.total)
 
 
@@ -306,12 +306,12 @@ def _known(ctx: Ctx, key: str) -> Agent:
 
 
 def _platform(ctx: Ctx, keys: Sequence[str]) -> Mapping[str, PlatformAgentSetting]:
-    rows = ctx.session.scalars(select(PlatformAgentSetting).where(PlatformAgentSetting.agent.in_(keys)))
-    return {row.agent: row for row in rows}
+    rows = ctx.session.scalars(select(PlatformAgentSetting).where(PlatformAgentSetting.agent_key.in_(keys)))
+    return {row.agent_key: row for row in rows}
 
 
 def _platform_agent(agent: Agent, row: PlatformAgentSetting | None) -> PlatformAgent:
-    row = row or PlatformAgentSetting(agent=agent.key, overrides=0)
+    row = row or PlatformAgentSetting(agent_key=agent.key, overrides=0)
     return PlatformAgent(
         agent,
         row.access or "allow",
@@ -330,7 +330,7 @@ def _rows(
     subjects = [*groups, *users]
     return ctx.session.scalars(
         select(AgentAccess).where(
-            AgentAccess.agent.in_(keys),
+            AgentAccess.agent_key.in_(keys),
             (AgentAccess.tier == "organisation") | AgentAccess.subject_id.in_(subjects),
         )
     ).all()
@@ -352,7 +352,7 @@ def _managed(ctx: Ctx, agents: Sequence[Agent], group_id: UUID | None) -> list[M
     tier: rules.Tier = "organisation" if group_id is None else "group"
     result = []
     for agent in agents:
-        own = [r for r in rows if r.agent == agent.key]
+        own = [r for r in rows if r.agent_key == agent.key]
         said = _said(platform.get(agent.key), own)
         row = next((r for r in own if r.tier == tier), None)
         result.append(
@@ -372,7 +372,7 @@ def _for_user(ctx: Ctx, agents: Sequence[Agent], user_id: UUID) -> list[UserAgen
     rows = _rows(ctx, keys, groups=[g.id for g in groups], users=[user_id])
     result = []
     for agent in agents:
-        own = [r for r in rows if r.agent == agent.key]
+        own = [r for r in rows if r.agent_key == agent.key]
         said = _said(platform.get(agent.key), own)
         row = next((r for r in own if r.tier == "user"), None)
         each = tuple((group, next((r.access for r in own if r.subject_id == group.id), "inherit")) for group in groups)
@@ -390,19 +390,19 @@ def _overrides(ctx: Ctx, rows: Sequence[AgentAccess]) -> list[Override]:
         return []
     agents = {agent.key: agent for agent in _catalogue(ctx, None, None)}
     people = directory().people(ctx, {r.subject_id for r in rows if r.subject_id is not None})
-    keys = list({row.agent for row in rows})
+    keys = list({row.agent_key for row in rows})
     platform = _platform(ctx, keys)
     wide = _rows(ctx, keys)
     groups = {user: groups_of(ctx, user) for user in {r.subject_id for r in rows if r.subject_id is not None}}
     by_group = _rows(ctx, keys, groups={g.id for found in groups.values() for g in found})
     result = []
     for row in rows:
-        agent = agents.get(row.agent)
+        agent = agents.get(row.agent_key)
         if agent is None or row.subject_id is None:
             continue
-        said = _said(platform.get(row.agent), [r for r in wide if r.agent == row.agent])
+        said = _said(platform.get(row.agent_key), [r for r in wide if r.agent_key == row.agent_key])
         mine = {g.id for g in groups[row.subject_id]}
-        theirs = tuple(r.access for r in by_group if r.agent == row.agent and r.subject_id in mine)
+        theirs = tuple(r.access for r in by_group if r.agent_key == row.agent_key and r.subject_id in mine)
         without = rules.effective(replace(said, groups=theirs))
         result.append(
             Override(
@@ -416,7 +416,7 @@ def _overrides(ctx: Ctx, rows: Sequence[AgentAccess]) -> list[Override]:
 def _own_access(ctx: Ctx, tier: str, subject: UUID | None, key: str) -> str | None:
     return ctx.session.scalars(
         select(AgentAccess.access).where(
-            AgentAccess.tier == tier, AgentAccess.subject_id.is_not_distinct_from(subject), AgentAccess.agent == key
+            AgentAccess.tier == tier, AgentAccess.subject_id.is_not_distinct_from(subject), AgentAccess.agent_key == key
         )
     ).one_or_none()
 
@@ -430,11 +430,12 @@ def _set(
         raise Invalid("model_tier: fast, medium or large.")
     row = ctx.session.scalars(
         select(AgentAccess)
-        .where(AgentAccess.tier == tier, AgentAccess.subject_id.is_not_distinct_from(subject), AgentAccess.agent == key)
+        .where(AgentAccess.tier == tier, AgentAccess.agent_key == key)
+        .where(AgentAccess.subject_id.is_not_distinct_from(subject))
         .with_for_update()
     ).one_or_none()
     if row is None:
-        row = AgentAccess(tier=tier, subject_id=subject, agent=key)
+        row = AgentAccess(tier=tier, subject_id=subject, agent_key=key)
         ctx.session.add(row)
     row.access, row.model_tier, row.reason = access, model_tier, reason
     row.updated_by, row.updated_at = caller(ctx), ctx.now()
@@ -447,8 +448,8 @@ def _count_override(ctx: Ctx, key: str, before: bool, after: bool) -> None:
     step = 1 if after else -1
     ctx.session.execute(
         insert(PlatformAgentSetting)
-        .values(agent=key, overrides=max(step, 0))
-        .on_conflict_do_update(index_elements=["agent"], set_={"overrides": PlatformAgentSetting.overrides + step})
+        .values(agent_key=key, overrides=max(step, 0))
+        .on_conflict_do_update(index_elements=["agent_key"], set_={"overrides": PlatformAgentSetting.overrides + step})
     )
 
 

@@ -313,24 +313,17 @@ def _remember(ctx: Ctx, row: AgentRow) -> None:
 
 def _room(ctx: Ctx) -> None:
     """The tier's number of agents, where the surface sells one."""
-    try:
-        plan = billing.plan_of(ctx, ctx.surface or "")
-    except billing.UnknownPlan:
-        return
-    limit = plan.quotas.get(f"{ctx.surface}.agents", None)
-    if limit is None:
+    if not ctx.surface:
         return
     # Two that are made at once must not both take the last place.
     ctx.session.execute(select(func.pg_advisory_xact_lock(0x6167, func.hashtext(str(ctx.organisation)))))
     used = ctx.session.scalar(select(func.count(AgentRow.id))) or 0
-    if used >= limit:
-        raise PaymentRequired(
-            f"Plan {plan.name} has room for {limit} agents.",
-            reason="tier_limit",
-            plan=plan.name,
-            limit=limit,
-            used=used,
-        )
+    try:
+        billing.room_for(ctx, f"{ctx.surface}.agents", used)
+    except billing.UnknownPlan:
+        return
+    except PaymentRequired as full:
+        raise PaymentRequired(full.message, reason="tier_limit", **full.facts) from None
 
 
 def _free_key(ctx: Ctx, name: str) -> str:

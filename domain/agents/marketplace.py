@@ -41,11 +41,12 @@ def publish_agent(
     if not (row.description or "").strip():
         raise Unprocessable("An agent needs a description before it is published.", field="description")
     definition = definition_of(row) | {"knowledge_base_ids": [], "skill_ids": [], "group_ids": [], "guardrails": {}}
+    publisher = identity.get_organisation(ctx).name[:200]
     published = ctx.session.get(MarketplaceAgent, agent_id)
     if published is None:
         published = MarketplaceAgent(id=agent_id, publisher_id=ctx.organisation, version=0, copies=0)
         ctx.session.add(published)
-    published.publisher_name = identity.get_organisation(ctx).name[:200]
+    published.publisher_name = publisher
     published.name, published.description = row.name, row.description
     published.tagline, published.category, published.tags = tagline, category, list(dict.fromkeys(tags))[:10]
     published.avatar_url, published.starter_prompts = row.avatar_url, row.starter_prompts

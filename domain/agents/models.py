@@ -104,7 +104,7 @@ class PlatformAgentSetting(Base):
     __tablename__ = "platform_agent_setting"
     __table_args__ = (CheckConstraint("access IN ('allow', 'deny')", name="access"),)
 
-    agent: Mapped[str] = mapped_column(String(64), primary_key=True)
+    agent_key: Mapped[str] = mapped_column(String(64), primary_key=True)
     access: Mapped[str | None] = mapped_column(String(8))
     model_tier: Mapped[str | None] = mapped_column(String(8))
     max_iterations: Mapped[int | None] = mapped_column(Integer)
@@ -128,7 +128,7 @@ class AgentAccess(Identified, OrganisationOwned, Timestamped, Base):
             "organisation_id",
             "tier",
             "subject_id",
-            "agent",
+            "agent_key",
             unique=True,
             postgresql_nulls_not_distinct=True,
         ),
@@ -138,7 +138,7 @@ class AgentAccess(Identified, OrganisationOwned, Timestamped, Base):
     tier: Mapped[str] = mapped_column(String(12))
     subject_id: Mapped[UUID | None] = mapped_column()
     """The group or the user; NULL for the organisation itself."""
-    agent: Mapped[str] = mapped_column(String(64))
+    agent_key: Mapped[str] = mapped_column(String(64))
     access: Mapped[str] = mapped_column(String(8), default="inherit")
     model_tier: Mapped[str | None] = mapped_column(String(8))
     reason: Mapped[str | None] = mapped_column(String(500))
@@ -149,11 +149,13 @@ class AgentSetting(Identified, OrganisationOwned, Timestamped, Base):
     """A user's own settings of an agent. They narrow what the tiers allow."""
 
     __tablename__ = "agent_setting"
-    __table_args__ = (UniqueConstraint("organisation_id", "user_id", "agent", name="uq_agent_setting_user_id_agent"),)
+    __table_args__ = (
+        UniqueConstraint("organisation_id", "user_id", "agent_key", name="uq_agent_setting_user_id_agent_key"),
+    )
     __organisation_index__: ClassVar[bool] = False
 
     user_id: Mapped[UUID] = mapped_column(index=True)
-    agent: Mapped[str] = mapped_column(String(64))
+    agent_key: Mapped[str] = mapped_column(String(64))
     enabled: Mapped[bool] = mapped_column(default=True)
     instructions: Mapped[str | None] = mapped_column(String(4000))
     model_tier: Mapped[str | None] = mapped_column(String(8))

@@ -103,7 +103,7 @@ def settings_of(ctx: Ctx, key: str, user_id: UUID | None) -> OwnSettings:
     if user_id is None:
         return OwnSettings(key)
     row = ctx.session.scalars(
-        select(AgentSetting).where(AgentSetting.user_id == user_id, AgentSetting.agent == key)
+        select(AgentSetting).where(AgentSetting.user_id == user_id, AgentSetting.agent_key == key)
     ).one_or_none()
     return OwnSettings(key) if row is None else _own(row)
 
@@ -130,13 +130,13 @@ def save_settings(
         raise Invalid(f"disabled_tools: the agent has no tool {wrong[0]}.")
     if model_tier is not None and model_tier not in rules.MODEL_TIERS:
         raise Invalid("model_tier: fast, medium or large.")
-    ctx.session.execute(delete(AgentSetting).where(AgentSetting.user_id == user, AgentSetting.agent == agent.key))
+    ctx.session.execute(delete(AgentSetting).where(AgentSetting.user_id == user, AgentSetting.agent_key == agent.key))
     changed = not enabled or instructions or model_tier or disabled_tools or not confirm_writes
     saved = OwnSettings(agent.key)
     if changed:
         row = AgentSetting(
             user_id=user,
-            agent=agent.key,
+            agent_key=agent.key,
             enabled=enabled,
             instructions=instructions or None,
             model_tier=model_tier,
@@ -209,12 +209,12 @@ def _many(ctx: Ctx, user_id: UUID | None) -> dict[str, OwnSettings]:
     if user_id is None:
         return {}
     rows = ctx.session.scalars(select(AgentSetting).where(AgentSetting.user_id == user_id))
-    return {row.agent: _own(row) for row in rows}
+    return {row.agent_key: _own(row) for row in rows}
 
 
 def _own(row: AgentSetting) -> OwnSettings:
     return OwnSettings(
-        row.agent,
+        row.agent_key,
         row.enabled,
         row.instructions,
         row.model_tier,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
 
+from domain import identity
 from domain.kernel.context import ApiKeyActor, Ctx, UserActor
 from domain.kernel.errors import Forbidden
 from domain.kernel.pages import OffsetPage, Page
@@ -45,11 +46,11 @@ class Directory(Protocol):
         ...
 
 
-class _Empty:
-    """Before identity is bound: nobody is in a group, and nobody has a name."""
+class _Plain:
+    """What identity says by itself: the groups a person is in. Names and searches of members come with a binding."""
 
     def groups_of(self, ctx: Ctx, user_id: UUID) -> Sequence[Group]:
-        return ()
+        return [Group(g.id, g.name) for g in identity.memberships.groups_of(ctx, [user_id])[user_id]]
 
     def groups(self, ctx: Ctx, ids: Collection[UUID]) -> Mapping[UUID, Group]:
         return {}
@@ -61,7 +62,7 @@ class _Empty:
         return Page((), total=0)
 
 
-_directory: Directory = _Empty()
+_directory: Directory = _Plain()
 
 
 def bind_directory(directory: Directory) -> None:

@@ -6,9 +6,10 @@ named after its product (`thalium.invocations`); its counter belongs to a calend
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from uuid import UUID
 
 from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
@@ -22,7 +23,7 @@ from domain.billing.rules import month_of, next_month, product_of
 from domain.kernel.context import Ctx
 from domain.kernel.errors import Invalid, PaymentRequired
 
-__all__ = ["Plan", "UnknownPlan", "Usage", "consume", "entitled", "plan_of", "refund", "room_for", "subscribe", "usage"]
+__all__ = ["Plan", "UnknownPlan", "Usage", "consume", "entitled", "plan_of", "plans_of", "refund", "room_for", "subscribe", "usage"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,17 @@ class Usage:
 def plan_of(ctx: Ctx, product: str = "thalium") -> Plan:
     """The organisation's plan for a product. Raises `UnknownPlan` for a product that has none."""
     return _subscribed(ctx, product)[0]
+
+
+def plans_of(ctx: Ctx, organisations: Collection[UUID], product: str) -> Mapping[UUID, Plan]:
+    """The plan of each of several organisations. Needs a context of the platform."""
+    found = {organisation: plans.default(product) for organisation in organisations}
+    rows = ctx.session.execute(
+        select(Subscription.organisation_id, Subscription.plan).where(
+            Subscription.organisation_id.in_(list(found)), Subscription.product == product
+        )
+    )
+    return found | {row.organisation_id: plans.plan(product, row.plan) for row in rows}
 
 
 def subscribe(ctx: Ctx, plan: str, product: str = "thalium", *, overage: bool = False) -> Plan:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from domain.agents.tools import ToolRun
 from domain.conversations import events, rules
 from domain.conversations.guardrails.output import Filter
+from domain.conversations.guardrails.shield import Shield
 from domain.conversations.speaking import speak, within
 from domain.conversations.state import Equipped, State
 from domain.conversations.tool_calls import Caller, Outcome
@@ -112,6 +113,7 @@ class AgentRun:
         model = self.equipped.model
         deadline = self._deadline()
         out = Filter(state.policy)
+        shield = self._shield()
         # Words of this step that are out already: the model goes on behind them.
         partial = state.journal.said(step) if self.loud else ""
         collected = [partial]
@@ -126,13 +128,17 @@ class AgentRun:
                 if self.loud:
                     state.journal.say(words, agent=agent, depth=depth, step=step, kind=events.REASONING_DELTA)
                 return
-            safe = out.feed(words)
+            safe = out.feed(shield.feed(words) if shield else words)
             collected.append(safe)
             if self.loud:
                 state.journal.say(safe, agent=agent, depth=depth, step=step)
 
+        told = self._told()
+        if shield is not None:
+            messages = [replace(m, text=shield.hide(m.text)) for m in messages]
+            told, question, partial = shield.hide(told), shield.hide(question), shield.hide(partial)
         request = ChatRequest(
-            instructions=self._told(),
+            instructions=told,
             messages=tuple(messages),
             question=question,
             tools=() if final else self._tools(),
@@ -143,19 +149,20 @@ class AgentRun:
         )
         started = time.monotonic()
         end = speak(model, request, deadline, state.journal, take)
-        rest = out.end()
+        rest = (out.feed(shield.end()) if shield else "") + out.end()
         if rest:
             collected.append(rest)
             if self.loud:
                 state.journal.say(rest, agent=agent, depth=depth, step=step)
         text = "".join(collected)
         self._count(end.usage, end.response_id)
+        calls = tuple(replace(c, arguments=shield.arguments(c.arguments)) for c in end.calls) if shield else end.calls
         with state.journal.writing() as writer:
             writer.step(
                 step,
                 {
                     "text": text,
-                    "calls": [{"id": c.id, "name": c.name, "arguments": dict(c.arguments)} for c in end.calls],
+                    "calls": [{"id": c.id, "name": c.name, "arguments": dict(c.arguments)} for c in calls],
                     "model": end.usage.model,
                     "input_tokens": end.usage.input_tokens,
                     "output_tokens": end.usage.output_tokens,
@@ -177,7 +184,7 @@ class AgentRun:
             out.note(writer.ctx, state, end.usage.model)
         if end.stop == "length" and self.loud:
             state.stop = "max_tokens"
-        return text, end.calls
+        return text, calls
 
     def _call(self, call: ToolCall, key: str, *, allowed: bool = True, approved: bool = False) -> Outcome:
         state = self.state
@@ -245,6 +252,11 @@ class AgentRun:
             for name, each in sorted(self.equipped.offered.items())
             if each.available
         )
+
+    def _shield(self) -> Shield | None:
+        """For a model to which words leave the machine."""
+        remote = getattr(self.equipped.model, "capable", False)
+        return Shield(self.state.policy) if remote and self.state.policy.shield != "off" else None
 
     def _temperature(self) -> float | None:
         chosen = (self.state.options.get("run_config") or {}).get("temperature")

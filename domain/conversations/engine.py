@@ -34,6 +34,7 @@ from domain.inference import Deadline, Message, Refused, TimedOut, ToolCall
 from domain.kernel import outbox
 from domain.kernel.context import Ctx, Work
 from domain.kernel.errors import DomainError, LimitExceeded, Unavailable
+from domain.kernel.ids import new_id
 from domain.kernel.ledger import LeaseLost
 
 log = logging.getLogger("thalweg.conversations")
@@ -46,15 +47,13 @@ def run(work: Work, turn_id: UUID) -> None:
     """Bring a turn to its end, or to where it waits. Raises what the database or the lease raise, and then is run
     again; never for a model's, a tool's or a rule's failure."""
     journal = _begun(work, turn_id)
-    if journal is None:  # over already, or waiting
-        with work.transaction() as ctx:
-            work.complete(ctx)
+    if journal is None:  # over already, or waiting: its last events may not be out
+        announce(work, turn_id)
         return
     try:
         _answer(journal, turn_id)
     except Ended:
-        with work.transaction() as ctx:
-            work.complete(ctx)
+        log.info("turn ended elsewhere")
     except Cancelled:
         _close(journal, turn_id, "cancelled", events.CANCELLED, message="Cancelled", response=journal.response())
     except Waits as waits:
@@ -70,6 +69,11 @@ def run(work: Work, turn_id: UUID) -> None:
         late = work.remaining() <= 1.0  # the soft limit of the job, whatever form it takes
         log.exception("turn failed")
         _failed(journal, turn_id, TimedOut() if late else DomainError(), cause=problem)
+    # Only what is out is done: a process that dies before this publishes it with its next run.
+    with work.transaction() as ctx:
+        if journal.behind:
+            turns.announce_later(journal.person(ctx), turn_id)
+        work.complete(ctx)
 
 
 def announce(work: Work, turn_id: UUID) -> None:
@@ -91,7 +95,7 @@ def _begun(work: Work, turn_id: UUID) -> Journal | None:
         if turn is None or turn.state not in ("queued", "running"):
             return None
         again = turn.state == "running" or turn.started_at is not None
-        turn.state = "running"
+        turn.state, turn.run_id = "running", new_id()
         turn.started_at = turn.started_at or ctx.now()
         journal = Journal(work, turn)
         known = journal.load(ctx)
@@ -392,8 +396,6 @@ def _complete(state: State, mode: str) -> None:
             },
             stop_reason=state.stop,
         )
-        journal.work.complete(ctx, {"state": "completed"})
-    _announce(journal)
 
 
 def _account(turn: Turn, state: State) -> None:
@@ -416,8 +418,6 @@ def _wait(journal: Journal, turn_id: UUID, waits: Waits) -> None:
             writer.ctx, "conversations.expire", {"turn_id": str(turn_id)}, queue="interactive",
             delay=waits.time + timedelta(seconds=1),
         )  # fmt: skip
-        journal.work.complete(writer.ctx, {"state": "waiting"})
-    _announce(journal)
 
 
 def _failed(journal: Journal, turn_id: UUID, problem: DomainError, cause: BaseException | None = None) -> None:
@@ -466,16 +466,5 @@ def _close(
                 inference.byok.mark_refused(writer.ctx, turn.user_id)
             settle(writer.ctx, turn, state, content=said, blocked=blocked)
             writer.event(name, **final)
-            journal.work.complete(writer.ctx, {"state": state})
     except Ended:
-        with journal.work.transaction() as ctx:
-            journal.work.complete(ctx)
-        return
-    _announce(journal)
-
-
-def _announce(journal: Journal) -> None:
-    """Have what could not be published published later."""
-    if journal.behind:
-        with journal.as_person() as ctx:
-            turns.announce_later(ctx, journal.turn_id)
+        log.info("turn ended elsewhere")

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Select, delete, func, or_, select, text, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import distinct_on
 
 from domain import agents, audit
 from domain.conversations import events, rules
@@ -355,15 +355,14 @@ def rate_message(ctx: Ctx, message_id: UUID, rating: str, comment: str | None = 
     if row.status in ("streaming", "awaiting_decision"):
         raise Conflict("This answer is still under way.", reason="turn_active")
     now = ctx.now()
-    values = {"rating": rating, "comment": comment, "updated_at": now}
-    ctx.session.execute(
-        insert(Feedback)
-        .values(
-            id=new_id(), organisation_id=ctx.organisation, message_id=message_id, owner_key=owner_of(ctx),
-            created_at=now, **values,
-        )
-        .on_conflict_do_update(index_elements=["message_id", "owner_key"], set_=values)
-    )  # fmt: skip
+    given = ctx.session.scalars(
+        select(Feedback).where(Feedback.message_id == message_id, Feedback.owner_key == owner_of(ctx)).with_for_update()
+    ).one_or_none()
+    if given is None:
+        given = Feedback(message_id=message_id, owner_key=owner_of(ctx))
+        ctx.session.add(given)
+    given.rating, given.comment, given.updated_at = rating, comment, now
+    ctx.session.flush()
     audit.record(ctx, "message.feedback", resource_type="message", resource_id=message_id, details={"rating": rating})
     return Rating(message_id, rating, comment, now)
 
@@ -421,7 +420,9 @@ def _by_words(ctx: Ctx, words: str, conditions: Sequence[ColumnElement[bool]]) -
 
 def _best(query: Select[Any]) -> Select[Any]:
     inner = (
-        query.distinct(MessageRow.conversation_id).order_by(MessageRow.conversation_id, text("rank DESC")).subquery()
+        query.ext(distinct_on(MessageRow.conversation_id))
+        .order_by(MessageRow.conversation_id, text("rank DESC"))
+        .subquery()
     )
     return select(inner).order_by(text("rank DESC")).limit(FOUND)
 

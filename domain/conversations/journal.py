@@ -43,11 +43,12 @@ class Ended(Exception):
 
 
 class Journal:
-    """For one run of one turn. The job's lease keeps a second writer out."""
+    """For one run of one turn. Whoever runs it later takes over: this one then raises `Ended`."""
 
     def __init__(self, work: Work, turn: Turn) -> None:
         self.work = work
         self.turn_id = turn.id
+        self.run_id = turn.run_id
         self.conversation_id = turn.conversation_id
         self.behind = False
         """Something could not be published: readers find it in the database, and a job publishes it again."""
@@ -103,9 +104,11 @@ class Journal:
         try:
             with self.work.transaction() as ctx:
                 state, asked = ctx.session.execute(
-                    select(Turn.state, Turn.cancel_requested_at).where(Turn.id == self.turn_id).with_for_update()
+                    select(Turn.state, Turn.cancel_requested_at)
+                    .where(Turn.id == self.turn_id, Turn.run_id == self.run_id)
+                    .with_for_update()
                 ).one_or_none() or (None, None)
-                if state not in ("running",):
+                if state != "running":
                     raise Ended
                 writer = Writer(self, ctx)
                 if words:
@@ -166,7 +169,9 @@ class Journal:
             self._looked_at = now
             with self.work.transaction() as ctx:
                 row = ctx.session.execute(
-                    select(Turn.state, Turn.cancel_requested_at).where(Turn.id == self.turn_id)
+                    select(Turn.state, Turn.cancel_requested_at).where(
+                        Turn.id == self.turn_id, Turn.run_id == self.run_id
+                    )
                 ).one_or_none()
             if row is None or row.state != "running":
                 raise Ended

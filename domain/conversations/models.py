@@ -153,6 +153,8 @@ class Turn(Identified, OrganisationOwned, Timestamped, Base):
     options: Mapped[dict[str, Any]] = mapped_column(default=dict)
     recording: Mapped[bytes | None] = mapped_column(LargeBinary, deferred=True)
     """What was said aloud; erased when the text is there."""
+    run_id: Mapped[UUID | None] = mapped_column()
+    """The run that may write: a later one takes over, and the earlier one writes no more."""
     cancel_requested_at: Mapped[datetime | None] = mapped_column()
     waiting_for: Mapped[str | None] = mapped_column(String(12))
     """`dlp` or `steering`."""

@@ -12,7 +12,17 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from domain import audit, notifications
-from domain.identity import guard, links, memberships, onetime, organisations, passwords, revocations, rules, sessions
+from domain.identity import (
+    guard,
+    links,
+    memberships,
+    onetime,
+    organisations,
+    passwords,
+    revocations,
+    rules,
+    sessions,
+)
 from domain.identity.keys import revoke_keys_of
 from domain.identity.models import Account, ExternalIdentity, OneTimeToken
 from domain.identity.policies import DELETION_GRACE, Policy, policy_of
@@ -84,14 +94,18 @@ def make(
     password: str | None = None,
     language: str | None = None,
     verified: bool = False,
+    account_id: UUID | None = None,
 ) -> Account:
-    """A new account without an organisation. `password` was checked before. Raises `EmailTaken`."""
+    """A new account without an organisation. `password` was checked before. Raises `EmailTaken`.
+
+    `account_id`: the id that it gets, where the person was known by one before.
+    """
     name = " ".join(name.split())
     if not 1 <= len(name) <= 200 or "\x00" in name:
         raise Invalid("The name must have 1 to 200 characters.")
     fresh = None if password is None else passwords.hashed(password)
     account = Account(
-        id=new_id(),
+        id=account_id or new_id(),
         email=email.strip(),
         email_key=rules.email_key(email),
         name=name,
@@ -195,6 +209,15 @@ def resend_verification(ctx: Ctx, surface: str, email: str) -> None:
         send_verification(ctx, account, policy_of(surface))
 
 
+def verify_own(ctx: Ctx, surface: str) -> bool:
+    """Send the caller the verification mail again; False, and no mail, when the address is verified already."""
+    account = memberships.caller(ctx)
+    if account.email_verified_at is not None:
+        return False
+    send_verification(ctx, account, policy_of(surface))
+    return True
+
+
 def verify_email(ctx: Ctx, token: str) -> Account:
     """Take the token of a verification mail. Raises `InvalidToken`."""
     account = _account_of(ctx, onetime.take(ctx, "verify_email", token))
@@ -211,12 +234,15 @@ def verify_email(ctx: Ctx, token: str) -> Account:
 def request_password_reset(ctx: Ctx, surface: str, email: str) -> None:
     """Mail a reset link, if there is such an account. Tells nothing.
 
-    Accounts that sign in by single sign-on alone get a mail that says so.
+    Accounts that sign in by single sign-on alone get a mail that says so. Raises `LimitExceeded` where the surface says
+    how often may be asked, whether or not there is an account.
     """
+    policy = policy_of(surface)
+    if policy.reset_mails is not None:
+        guard.count(ctx, f"reset_mail:{rules.email_key(email)}", *policy.reset_mails)
     account = find(ctx, email)
     if account is None or account.deactivated_at is not None:
         return
-    policy = policy_of(surface)
     last = onetime.last_issued(ctx, "reset_password", account.id)
     if last is not None and last.created_at + MAIL_PAUSE > ctx.now():
         return
@@ -410,11 +436,11 @@ def _has_external(ctx: Ctx, account: Account) -> bool:
 
 def _about(ctx: Ctx, account: Account, action: str, **more: Any) -> None:
     """Into the audit trail of the caller's organisation, else of the account's first."""
-    organisation_id = ctx.organisation_id
-    if organisation_id is None:
-        own = memberships.organisations_of(ctx, account.id)
-        if not own:
-            return
-        organisation_id = own[0].organisation_id
-    with memberships.as_member(ctx, account.id, organisation_id) as inside:
+    if ctx.organisation_id is not None:
+        audit.record(ctx, action, resource_type="user", resource_id=account.id, **more)
+        return
+    own = memberships.organisations_of(ctx, account.id)
+    if not own:
+        return
+    with memberships.as_member(ctx, account.id, own[0].organisation_id) as inside:
         audit.record(inside, action, resource_type="user", resource_id=account.id, **more)

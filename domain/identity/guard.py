@@ -1,21 +1,34 @@
-"""Lockout after failed sign-ins, counted by address whether or not it has an account: a lock tells nothing."""
+"""Lockout after failed sign-ins, counted by address whether or not it has an account: a lock tells nothing.
+
+The same counters keep what strangers may do so many times in a while, such as asking for mails.
+"""
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from datetime import timedelta
 
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 
+from domain.identity import rules
 from domain.identity.models import SignInGuard
-from domain.identity.policies import Lockout
+from domain.identity.policies import Lockout, Policy
 from domain.kernel import crypto
 from domain.kernel.context import Ctx
-from domain.kernel.errors import Locked
+from domain.kernel.errors import LimitExceeded, Locked
 
 GROWTH = 2
 LONGEST = timedelta(hours=24)
+
+_from_one_place: int | None = None
+
+
+def configure(failures_from_one_place: int | None) -> None:
+    """Give this process its own number of failures from one place (None: the policy's)."""
+    global _from_one_place
+    _from_one_place = failures_from_one_place
 
 
 def refuse_locked(ctx: Ctx, email_key: str) -> None:
@@ -53,6 +66,39 @@ def succeeded(ctx: Ctx, email_key: str) -> None:
         row.failures, row.failing_since, row.locks, row.locked_until = 0, None, 0, None
 
 
+def refuse_place(ctx: Ctx, policy: Policy) -> None:
+    """Raise `LimitExceeded` (fact `retry_after`) while too many sign-ins have failed from the caller's network."""
+    place = rules.network_of(ctx.address)
+    if policy.place_lockout is None or place is None:
+        return
+    digest = crypto.digest(f"place:{place}")
+    until = ctx.session.scalar(select(SignInGuard.locked_until).where(SignInGuard.digest == digest))
+    if until is not None and until > ctx.now():
+        raise LimitExceeded("Too many failed sign-ins from this address.", retry_after=_seconds(until - ctx.now()))
+
+
+def failed_from(ctx: Ctx, policy: Policy) -> None:
+    """Count a failure against the caller's network. After `failed`: rows are always locked in this order."""
+    place, rule = rules.network_of(ctx.address), policy.place_lockout
+    if rule is not None and place is not None:
+        failed(ctx, f"place:{place}", rule if _from_one_place is None else replace(rule, failures=_from_one_place))
+
+
+def count(ctx: Ctx, what: str, most: int, window: timedelta) -> None:
+    """Count something that may be done `most` times in `window`; one at a time, in every process.
+
+    `what` names the act and whom it is counted for. Raises `LimitExceeded` (fact `retry_after`, seconds) once it was
+    done that often. A verb that refuses afterwards, and wants the try counted, raises its error `keeping()`.
+    """
+    row = _row(ctx, f"quota:{what}")
+    now = ctx.now()
+    if row.failing_since is None or row.failing_since + window <= now:
+        row.failures, row.failing_since = 0, now
+    if row.failures >= most:
+        raise LimitExceeded(retry_after=_seconds(row.failing_since + window - now))
+    row.failures += 1
+
+
 def lift(ctx: Ctx, email_key: str) -> None:
     """End a lock, after the person has proved otherwise who they are."""
     row = ctx.session.scalars(
@@ -64,8 +110,12 @@ def lift(ctx: Ctx, email_key: str) -> None:
 
 def _refuse(ctx: Ctx, row: SignInGuard) -> None:
     if row.locked_until is not None and row.locked_until > ctx.now():
-        left = math.ceil((row.locked_until - ctx.now()).total_seconds())
+        left = _seconds(row.locked_until - ctx.now())
         raise Locked("Too many failed sign-ins. Try again later, or reset the password.", retry_after=left)
+
+
+def _seconds(span: timedelta) -> int:
+    return max(1, math.ceil(span.total_seconds()))
 
 
 def _row(ctx: Ctx, email_key: str) -> SignInGuard:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+PageName = Literal["sign-in", "sign-up", "verify", "forgot", "reset", "invite", "claim"]
+"""Signing in is also how a deletion is cancelled, so that there is no page for that."""
+
 _base = "http://localhost:8080"
 
 
@@ -15,7 +20,7 @@ def base() -> str:
     return _base
 
 
-def page(name: str, surface: str, token: str | None = None) -> str:
-    """A page of the account pages: `verify`, `reset`, `sign-in`, `invite`, `keep`, `claim`."""
+def page(name: PageName, surface: str, token: str | None = None) -> str:
+    """The address of an account page, for people who use `surface`."""
     address = f"{_base}/account/{name}?surface={surface}"
     return address if token is None else f"{address}#{token}"

@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import func, select
 
 from domain.identity.models import Account, GroupMember, Membership, Organisation, UserGroup
-from domain.identity.roles import MANAGERS
+from domain.identity.roles import MANAGERS, matches
 from domain.kernel.context import ApiKeyActor, Ctx, UserActor
 from domain.kernel.db import across_organisations, acting_for
 from domain.kernel.errors import Conflict, NotFound, Unauthenticated
@@ -80,6 +80,18 @@ def organisations_of(ctx: Ctx, account_id: UUID) -> list[Belonging]:
     return [Belonging(*row) for row in rows]
 
 
+def states_of(ctx: Ctx, account_id: UUID) -> frozenset[str]:
+    """The states of all of somebody's memberships, for telling that person why they cannot come in."""
+    with across_organisations(ctx) as platform:
+        return frozenset(
+            platform.session.scalars(
+                select(Membership.status)
+                .join(Organisation, Organisation.id == Membership.organisation_id)
+                .where(Membership.account_id == account_id, Organisation.deleted_at.is_(None))
+            )
+        )
+
+
 def current(ctx: Ctx) -> Belonging:
     """The caller's belonging to the context's organisation. Raises `NotFound`."""
     caller = caller_id(ctx)
@@ -87,6 +99,11 @@ def current(ctx: Ctx) -> Belonging:
         if belonging.organisation_id == ctx.organisation:
             return belonging
     raise NotFound
+
+
+def rank(ctx: Ctx) -> str:
+    """The caller's role, for what they may give and change; people who run the platform are as good as owners."""
+    return "owner" if matches(ctx.permissions, "platform:operator") else current(ctx).role
 
 
 def get(ctx: Ctx, account_id: UUID, *, lock: bool = False) -> Membership:
@@ -128,6 +145,11 @@ def add(
     return made
 
 
+def elsewhere(ctx: Ctx, account_id: UUID) -> bool:
+    """Whether somebody is an active member of other organisations than the context's."""
+    return any(own.organisation_id != ctx.organisation for own in organisations_of(ctx, account_id))
+
+
 def active_count(ctx: Ctx) -> int:
     """How many members of the context's organisation take a seat: the active, the invited and the disabled."""
     return (
@@ -135,6 +157,18 @@ def active_count(ctx: Ctx) -> int:
             select(func.count(Membership.id)).where(
                 Membership.organisation_id == ctx.organisation,
                 Membership.status.in_(("active", "invited", "disabled")),
+            )
+        )
+        or 0
+    )
+
+
+def in_use(ctx: Ctx) -> int:
+    """How many members of the context's organisation are active."""
+    return (
+        ctx.session.scalar(
+            select(func.count(Membership.id)).where(
+                Membership.organisation_id == ctx.organisation, Membership.status == "active"
             )
         )
         or 0
@@ -177,3 +211,8 @@ def groups_of(ctx: Ctx, account_ids: Iterable[UUID]) -> Mapping[UUID, Sequence[U
         for account_id, group in rows:
             found[account_id].append(group)
     return found
+
+
+def known_groups(ctx: Ctx, group_ids: Iterable[UUID]) -> set[UUID]:
+    """Those of the ids that are groups of the context's organisation."""
+    return set(ctx.session.scalars(select(UserGroup.id).where(UserGroup.id.in_(list(group_ids)))))

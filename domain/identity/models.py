@@ -40,7 +40,25 @@ class Organisation(Identified, Timestamped, Scoped, Base):
     __table_args__ = (
         CheckConstraint("char_length(name) BETWEEN 1 AND 200", name="name_length"),
         CheckConstraint("slug ~ '^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$'", name="slug_form"),
+        Index(
+            "ix_organisation_public_name",
+            "name",
+            postgresql_where=text("(settings #>> '{profile,public}') = 'true' AND deleted_at IS NULL"),
+        ),
     )
+
+
+class ServerSetup(Base):
+    """That this server was set up, and the organisation that was made then: whose sign-up settings hold for those who
+    come without an invitation. At most one row."""
+
+    __tablename__ = "server_setup"
+
+    done: Mapped[bool] = mapped_column(primary_key=True, default=True)
+    organisation_id: Mapped[UUID | None] = mapped_column(ForeignKey("organisation.id", ondelete="SET NULL"))
+    created_at: Mapped[datetime]
+
+    __table_args__ = (CheckConstraint("done", name="only_one"),)
 
 
 class ApiKey(Identified, Timestamped, OrganisationOwned, Base):
@@ -104,6 +122,17 @@ class Account(Identified, Timestamped, Base):
         CheckConstraint("char_length(name) BETWEEN 1 AND 200", name="name_length"),
         CheckConstraint("platform_role IN ('superadmin', 'support')", name="platform_role"),
     )
+
+
+class Picture(Base):
+    """An account's picture, made small and stripped of everything else: a few kilobytes of WebP."""
+
+    __tablename__ = "account_picture"
+
+    account_id: Mapped[UUID] = mapped_column(ForeignKey("account.id", ondelete="CASCADE"), primary_key=True)
+    digest: Mapped[bytes] = mapped_column(LargeBinary)
+    data: Mapped[bytes] = mapped_column(LargeBinary)
+    created_at: Mapped[datetime]
 
 
 class SignInGuard(Base):

@@ -12,7 +12,7 @@ from domain import audit, billing
 from domain.identity import revocations, rules
 from domain.identity.models import Organisation
 from domain.kernel.context import Ctx
-from domain.kernel.db import OrganisationSession, acting_for
+from domain.kernel.db import OrganisationSession, across_organisations, acting_for
 from domain.kernel.errors import Conflict, Forbidden, Invalid, NotFound
 from domain.kernel.ids import new_id
 
@@ -49,6 +49,14 @@ def create_organisation(
         )
         billing.subscribe(inside, plan)
     return organisation
+
+
+def free_slug(ctx: Ctx, name: str) -> str:
+    """A slug made of a name, with something behind it where that one is taken. Two of a name may still collide."""
+    plain = rules.slug_of(name) or "organisation"
+    with across_organisations(ctx) as wide:
+        taken = wide.session.scalar(select(Organisation.id).where(Organisation.slug == plain))
+    return plain if taken is None else f"{plain[:54].rstrip('-')}-{new_id().hex[-8:]}"
 
 
 def get_organisation(ctx: Ctx) -> Organisation:

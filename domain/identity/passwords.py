@@ -37,6 +37,11 @@ def prepared(plain: str) -> str:
     return unicodedata.normalize("NFC", plain)
 
 
+def generated() -> str:
+    """A password that nobody has thought of, good by the rule of every surface."""
+    return f"Aa1-{crypto.token()[:24]}"
+
+
 def hashed(plain: str) -> str:
     """Argon2id of a password, at most one a core at a time."""
     with _pace:

@@ -60,6 +60,12 @@ class Policy:
     reset: timedelta = timedelta(minutes=60)
     audience: tuple[str, ...] = ()
     """Surfaces that take the access tokens."""
+    place_lockout: Lockout | None = None
+    """For failures from one network address, whomever they name."""
+    locks_refresh: bool = False
+    """A locked account cannot refresh its sessions either."""
+    reset_mails: tuple[int, timedelta] | None = None
+    """How often in which time a reset mail may be asked for, for one address."""
 
 
 _ALL = frozenset({"lower", "upper", "digit", "other"})
@@ -96,6 +102,9 @@ POLICIES: Mapping[str, Policy] = MappingProxyType(
             verification=timedelta(minutes=60),
             reset=timedelta(minutes=30),
             audience=("starter", "thalian"),
+            place_lockout=Lockout(50, timedelta(minutes=10), timedelta(minutes=10)),
+            locks_refresh=True,
+            reset_mails=(5, timedelta(hours=1)),
         ),
     }
 )

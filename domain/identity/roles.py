@@ -103,7 +103,7 @@ _STARTER_ADMIN = (
     | _every("vector_stores containers storage", "write delete")
     | _every("service_accounts tenants", "manage")
 )
-_STARTER_OPERATOR = _STARTER_ADMIN | _every("signup_requests invites status", "manage")
+_STARTER_OPERATOR = _STARTER_ADMIN | {"auth:signup_requests", "auth:invites", "status:manage"}
 
 _BEEFLOW_USER = (
     _every("agents automations conversations knowledge skills webpages", "read write delete")
@@ -204,6 +204,15 @@ def matches(held: Iterable[str], wanted: str) -> bool:
     """Whether `wanted` is among `held`, where `ns:*` holds all of `ns`, and `support:*` everything."""
     have = frozenset(held)
     return wanted in have or "support:*" in have or f"{wanted.partition(':')[0]}:*" in have
+
+
+def expanded(surface: str, scopes: Iterable[str]) -> frozenset[str]:
+    """Scopes, with every permission of a surface that a wildcard among them stands for (see `matches`)."""
+    held = frozenset(scopes)
+    known = frozenset[str]().union(
+        *GRANTS.get(surface, {}).values(), *(granted.get(surface, frozenset()) for granted in PLATFORM_GRANTS.values())
+    )
+    return held | frozenset(permission for permission in known if matches(held, permission))
 
 
 def called(surface: str, role: str, platform_role: str | None = None) -> str:

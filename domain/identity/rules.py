@@ -8,6 +8,7 @@ import re
 import unicodedata
 import zoneinfo
 from collections.abc import Iterable
+from urllib.parse import urlsplit
 
 from domain.kernel.errors import Invalid
 
@@ -84,6 +85,19 @@ def masked_address(address: str | None) -> str | None:
     return f"{ipaddress.IPv6Network((parsed, 48), strict=False).network_address}x"
 
 
+def network_of(address: str | None) -> str | None:
+    """Whom an IP address is counted for: itself, or an IPv6 address' /64, which one caller owns at least."""
+    try:
+        parsed = ipaddress.ip_address(address or "")
+    except ValueError:
+        return None
+    if isinstance(parsed, ipaddress.IPv6Address):
+        if parsed.ipv4_mapped is not None:
+            return str(parsed.ipv4_mapped)
+        return str(ipaddress.IPv6Network((int(parsed), 64), strict=False))
+    return str(parsed)
+
+
 def inside(address: str | None, networks: Iterable[str]) -> bool:
     """Whether an address lies in one of `networks` (CIDR). Without networks every one does; an unknown one never."""
     allowed = list(networks)
@@ -108,4 +122,19 @@ def check_timezone(name: str) -> None:
     try:
         zoneinfo.ZoneInfo(name)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        raise Invalid(f"There is no time zone {name[:64]!r}.") from None
+        raise Invalid(f"There is no time zone {name[:64]!r}.", field="timezone") from None
+
+
+def origin_of(address: str) -> str | None:
+    """The origin of an address in its one written form (RFC 6454), or None: `https://Cloud.example:443/x` is
+    `https://cloud.example`."""
+    ports = {"http": 80, "https": 443}
+    try:
+        parts = urlsplit(address)
+        port = parts.port
+    except ValueError:
+        return None
+    if parts.scheme not in ports or not parts.hostname:
+        return None
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname.lower()
+    return f"{parts.scheme}://{host}" if port in (None, ports[parts.scheme]) else f"{parts.scheme}://{host}:{port}"

@@ -16,7 +16,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session, aliased
 
 from domain import audit
-from domain.identity import clients, revocations, roles, tokens
+from domain.identity import clients, guard, revocations, roles, tokens
 from domain.identity.memberships import Belonging, as_member, organisations_of
 from domain.identity.models import Account, Membership, Organisation, RefreshToken, UserSession
 from domain.identity.policies import Policy, policy_of
@@ -63,6 +63,8 @@ class VerifiedSession:
     networks: tuple[str, ...]
     expires_at: datetime
     claims: tokens.Claims
+    origin: str | None = None
+    """The origin of the page that holds the frame which the token was made for: pages of others may not use it."""
 
     @property
     def actor(self) -> UserActor:
@@ -142,7 +144,8 @@ def refresh_session(ctx: Ctx, plain: str, surface: str) -> SignedIn:
     """Trade a refresh token for the next pair.
 
     Raises `Unauthenticated` for one that is unknown, too old, of another surface, of an ended session, or traded
-    before: that one ends the session too. Raises `SignInRefused` when the person may not come in any more.
+    before: that one ends the session too. Raises `SignInRefused` when the person may not come in any more, `Locked`
+    where a locked account keeps out.
     """
     if not plain.startswith(PREFIX) or len(plain) > 200:
         raise Unauthenticated("The refresh token is not valid.", reason="refresh_invalid")
@@ -166,6 +169,8 @@ def refresh_session(ctx: Ctx, plain: str, surface: str) -> SignedIn:
     account = ctx.session.get(Account, session.account_id)
     assert account is not None
     belonging = still_in(ctx, account, session)
+    if policy.locks_refresh:
+        guard.refuse_locked(ctx, account.email_key)
     if _idle_too_long(session, _idle(account, belonging), now):
         _end(ctx, session, "inactivity")
         raise Unauthenticated(INACTIVE, reason="inactive").keeping()
@@ -186,6 +191,30 @@ def refresh_presented(ctx: Ctx, surface: str) -> SignedIn:
     if ctx.presented is None:
         raise Unauthenticated("The refresh token is missing.", reason="refresh_invalid")
     return refresh_session(ctx, ctx.presented.reveal(), surface)
+
+
+def presented_claims(ctx: Ctx) -> tokens.Claims:
+    """What the access token says that the caller has shown. Raises `Unauthenticated`."""
+    if ctx.presented is None or ctx.surface is None:
+        raise Unauthenticated("The access token is missing.", reason="missing_token")
+    return tokens.read(ctx.session, ctx.presented.reveal(), ctx.surface)
+
+
+def end_by_refresh_token(ctx: Ctx, plain: str) -> bool:
+    """End the caller's session that a refresh token belongs to; False when it is over already.
+
+    Raises `Unauthenticated` for a token that there is not, `Forbidden` for somebody else's, which stays as it is.
+    """
+    session = find_by_refresh_token(ctx, plain)
+    if session is None:
+        raise Unauthenticated("The refresh token is not valid.", reason="refresh_invalid")
+    if not isinstance(ctx.actor, UserActor) or session.account_id != ctx.actor.user_id:
+        raise Forbidden("The refresh token is somebody else's.", reason="not_own_token")
+    ctx.session.refresh(session, with_for_update=True)
+    if session.revoked_at is not None or session.expires_at <= ctx.now():
+        return False
+    _end(ctx, session, "signed_out")
+    return True
 
 
 def sign_out(ctx: Ctx) -> None:
@@ -258,6 +287,7 @@ def _verified(session: Session, claims: tokens.Claims, surface: str, now: dateti
             UserSession.seen_at,
             UserSession.idle_seconds,
             UserSession.revoked_at,
+            UserSession.origin,
             parent.revoked_at.label("parent_revoked_at"),
             Account.platform_role,
             Account.email_verified_at,
@@ -314,16 +344,25 @@ def _verified(session: Session, claims: tokens.Claims, surface: str, now: dateti
         networks=tuple(row.networks or ()),
         expires_at=min(expires_at, claims.expires_at),
         claims=claims,
+        origin=row.origin,
     )
 
 
 def list_sessions(
-    ctx: Ctx, account_id: UUID, page: OffsetPage, *, surface: str | None = None, include_revoked: bool = False
+    ctx: Ctx,
+    account_id: UUID,
+    page: OffsetPage,
+    *,
+    surface: str | None = None,
+    organisation_id: UUID | None = None,
+    include_revoked: bool = False,
 ) -> Page[UserSession]:
     """Somebody's sessions, the latest first, those made from others left out."""
     wanted = select(UserSession).where(UserSession.account_id == account_id, UserSession.parent_id.is_(None))
     if surface is not None:
         wanted = wanted.where(UserSession.surface == surface)
+    if organisation_id is not None:
+        wanted = wanted.where(UserSession.organisation_id == organisation_id)
     if not include_revoked:
         wanted = wanted.where(UserSession.revoked_at.is_(None), UserSession.expires_at > ctx.now())
     total = ctx.session.scalar(select(func.count()).select_from(wanted.subquery()))

@@ -6,7 +6,7 @@ import logging
 from uuid import UUID
 
 from domain import audit, notifications
-from domain.identity import accounts, guard, memberships, passwords, rules, sessions
+from domain.identity import accounts, guard, memberships, newcomers, passwords, rules, sessions
 from domain.identity.models import Account
 from domain.identity.policies import policy_of
 from domain.identity.sessions import SignedIn, SignInRefused
@@ -40,15 +40,19 @@ def sign_in(
     organisation_id: UUID | None = None,
     choose: bool = False,
     remembered: bool = False,
+    invite_token: str | None = None,
 ) -> SignedIn:
     """Open a session for an address and its password.
 
     `choose`: somebody with several organisations has to name one (`OrganisationNeeded`); otherwise the one that was
-    used last is taken. Raises `InvalidCredentials` (failures are counted), `Locked` (fact `retry_after`), or, once the
-    password was right, `SignInRefused` with the reason. A deletion that was asked for is cancelled.
+    used last is taken. Raises `InvalidCredentials` (failures are counted), `Locked` or `LimitExceeded` (fact
+    `retry_after`), or, once the password was right, `SignInRefused` with the reason. A deletion that was asked for is
+    cancelled. `invite_token`: an invitation that is taken up with this account; the session is in the organisation that
+    invites (`InviteRefused`, `PaymentRequired`).
     """
     policy = policy_of(surface)
     key = rules.email_key(email)
+    guard.refuse_place(ctx, policy)
     guard.refuse_locked(ctx, key)
     account = accounts.find(ctx, email)
     if not passwords.matches(account, password) or account is None:
@@ -61,6 +65,8 @@ def sign_in(
         raise SignInRefused("Verify the address first: the link is in the mail.", reason="email_unverified")
     if account.password_hash is not None and crypto.needs_rehash(account.password_hash):
         account.password_hash = passwords.hashed(password)
+    if invite_token is not None:
+        organisation_id = newcomers.take_up(ctx, invite_token, account)
     belonging = choose_organisation(ctx, account, organisation_id, choose=choose)
     if belonging is not None and belonging.require_sso:
         raise SignInRefused("The organisation asks for single sign-on.", reason="sso_required")
@@ -81,15 +87,25 @@ def choose_organisation(
     if not own:
         if account.platform_role is not None:
             return None
-        raise SignInRefused("This account belongs to no organisation.", reason="no_organisation")
+        raise _without_organisation(ctx, account)
     if choose and len(own) > 1:
         raise OrganisationNeeded
     last = sessions.last_organisation(ctx, account.id)
     return next((belonging for belonging in own if belonging.organisation_id == last), own[0])
 
 
+def _without_organisation(ctx: Ctx, account: Account) -> SignInRefused:
+    states = memberships.states_of(ctx, account.id)
+    if "pending" in states:
+        return SignInRefused("An administrator has to approve this account first.", reason="pending_approval")
+    if "disabled" in states:
+        return SignInRefused("This account is disabled.", reason="account_disabled")
+    return SignInRefused("This account belongs to no organisation.", reason="no_organisation")
+
+
 def _failed(ctx: Ctx, key: str, account: Account | None, surface: str) -> None:
     locked = guard.failed(ctx, key, policy_of(surface).lockout)
+    guard.failed_from(ctx, policy_of(surface))
     if account is None:
         _log.info("sign-in failed: no such account", extra={"surface": surface, "address": ctx.address})
         return

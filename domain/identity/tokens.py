@@ -163,6 +163,11 @@ def mint(
     return jwt.encode(header, content, key.private, algorithms=[ALGORITHM]), key.kid, token_id
 
 
+def signing_kid(ctx: Ctx) -> str:
+    """The `kid` of the key that signs now."""
+    return (_keys.signing(ctx.session, ctx.now()) or _first(ctx)).kid
+
+
 def read(session: Session, token: str, audience: str, now: datetime | None = None) -> Claims:
     """What a token says. Raises `Unauthenticated`: fact `reason` is `expired_token` or `invalid_token`.
 

@@ -118,7 +118,7 @@ class Ctx:
     def organisation(self) -> UUID:
         """The organisation, for verbs that need one. Raises `Forbidden` where there is none."""
         if self.organisation_id is None:
-            raise Forbidden("This needs an organisation.")
+            raise Forbidden("This needs an organisation.", reason="organisation_missing")
         return self.organisation_id
 
 

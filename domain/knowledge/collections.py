@@ -245,9 +245,12 @@ def list_collections(
     eyes = access.viewer(ctx)
     conditions: list[ColumnElement[bool]] = [Collection.kind == kind, access.visible(eyes)]
     if scope == "personal":
-        default(ctx)
+        if kind == "collection":
+            default(ctx)
         conditions.append(Collection.owner_id == access.user(ctx))
     elif scope == "organization":
+        if kind == "collection":
+            default(ctx, personal=False)
         conditions.append(Collection.owner_id.is_(None))
     own = Collection.owner_id.is_not_distinct_from(eyes.user_id)
     if kind == "knowledge_base" and not eyes.everything:
@@ -372,13 +375,25 @@ def _free(ctx: Ctx, found: Collection, name: str) -> None:
         raise Conflict(f"There is one called {name!r} already.", reason="name_taken")
 
 
-def delete_collection(ctx: Ctx, collection_id: UUID, kind: str | None = None) -> None:
+def of_scope(collection: Collection, personal: bool | None) -> None:
+    """Raise unless the collection is a person's (True) or the organisation's (False): `Forbidden` for one of the
+    organisation, `NotFound` for a personal one."""
+    if personal is None or personal == (collection.owner_id is not None):
+        return
+    if personal:
+        raise Forbidden("This is a collection of the organisation.", required_scope=access.MANAGE[collection.kind])
+    raise NotFound("There is no such collection of the organisation.")
+
+
+def delete_collection(ctx: Ctx, collection_id: UUID, kind: str | None = None, *, personal: bool | None = None) -> None:
     """Remove it, from every search at once. Documents of a personal collection move to the default one; those of any
     other go with it, and a vector store's files stay where they are stored.
 
     Raises `NotFound`, `Forbidden`, `Conflict` (the default collection).
     """
-    found = find(ctx, collection_id, kind, edit=True)
+    found = find(ctx, collection_id, kind)
+    of_scope(found, personal)
+    access.must_edit(ctx, found)
     if found.is_default:
         raise Conflict("The default collection stays.", reason="default_collection")
     if found.kind == "collection" and found.owner_id is not None:

@@ -62,15 +62,16 @@ def upload(
     filename: str,
     collection_id: UUID | None = None,
     kind: str = "collection",
+    personal: bool | None = None,
     title: str | None = None,
     description: str | None = None,
     tags: Sequence[str] = (),
     max_bytes: int | None = None,
-    media_type: str | None = None,
 ) -> Filed:
     """Keep a file, put it into a collection (None: the caller's default one) and promise its reading.
 
-    Call it before other statements: the bytes are streamed first, without a transaction. Raises `NotTaken`, `TooLarge`,
+    `personal`: only into a collection of a person (True) or of the organisation (False). Call it before other
+    statements: the bytes are streamed first, without a transaction. Raises `NotTaken`, `TooLarge`,
     `NotFound`, `Forbidden`, `Conflict` (facts `reason`: `duplicate_document`, `document_id`), `PaymentRequired`.
     """
     staged = storage.stage(ctx, source, max_bytes=max_bytes)
@@ -80,7 +81,9 @@ def upload(
     if collection_id is None:
         collection = collections.default(ctx)
     else:
-        collection = collections.find(ctx, collection_id, kind, edit=True)
+        collection = collections.find(ctx, collection_id, kind)
+        collections.of_scope(collection, personal)
+        access.must_edit(ctx, collection)
     quotas.room_for_document(ctx, collection.kind, staged.size)
     return add(
         ctx,

@@ -37,7 +37,7 @@ from domain.knowledge.rules import Mode
 
 CANDIDATES = 60
 """Of each ranking, before they are fused."""
-SAMPLE = 2_000
+SAMPLE = 1_500
 """Passages with words of the question that are ranked; a question of everyday words has more, and the first will do."""
 CONFIGURATIONS = 6
 MAX_QUESTION = 4_096
@@ -310,16 +310,19 @@ def _with_words(
         .limit(SAMPLE)
         .subquery()
     )
+    rank = func.ts_rank(some.c.tsv, cast(literal(words.any), TSQUERY), 1)
+    # The best by PostgreSQL's rank, and only of those how many of the words are in them: each look unpacks the vector.
+    top = (
+        select(some.c.id, some.c.tsv, rank.label("rank")).order_by(rank.desc(), some.c.id).limit(CANDIDATES).subquery()
+    )
     hits = sum(
         (
-            cast(some.c.tsv.bool_op("@@")(cast(literal(wording._quoted(lexeme)), TSQUERY)), Integer)
+            cast(top.c.tsv.bool_op("@@")(cast(literal(wording._quoted(lexeme)), TSQUERY)), Integer)
             for lexeme in words.lexemes
         ),
         literal(0, Integer),
     )
-    rank = func.ts_rank(some.c.tsv, cast(literal(words.any), TSQUERY), 1)
-    query = select(some.c.id, hits.label("hits"), rank.label("rank")).order_by(hits.desc(), rank.desc(), some.c.id)
-    rows = ctx.session.execute(query.limit(CANDIDATES)).all()
+    rows = ctx.session.execute(select(top.c.id, hits.label("hits"), top.c.rank)).all()
     return [(chunk_id, count / len(words.lexemes), float(rank)) for chunk_id, count, rank in rows]
 
 

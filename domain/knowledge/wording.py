@@ -1,10 +1,11 @@
-"""The words of a question: as PostgreSQL's dictionaries see them, and where they stand in a passage."""
+"""The words of a question: as PostgreSQL's dictionaries see them, how rare they are, where they stand in a passage."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import combinations
 
 from sqlalchemy import text
@@ -23,32 +24,54 @@ _WORD = re.compile(r"\w+(?:['’\-]\w+)*")
 SNIPPET = 320
 
 
+_COMMON = text(
+    "SELECT most_common_elems::text::text[], most_common_elem_freqs[1:array_length(most_common_elem_freqs, 1) - 3] "
+    "FROM pg_stats WHERE schemaname = current_schema() AND tablename = :table AND attname = :column"
+)
+FRESH = 600.0
+RARE = 0.0005
+"""The share of passages that a lexeme is taken to be in when it is none of the common ones."""
+SHARE = 0.03
+"""Of all passages, at most so many are looked at because any of some lexemes is in them: the rarest ones."""
+_common: dict[str, float] = {}
+_common_at = -FRESH
+
+
 @dataclass(frozen=True, slots=True)
 class Words:
-    """The lexemes of a question in one configuration."""
+    """The lexemes of a question in one configuration, the rarest first."""
 
     configuration: str
     lexemes: tuple[str, ...]
+    shares: Mapping[str, float] = field(default_factory=dict)
+    """Of passages that common lexemes are in."""
 
     @property
     def any(self) -> str:
         return " | ".join(map(_quoted, self.lexemes))
 
     @property
+    def rarest(self) -> tuple[str, ...]:
+        """As many as keep the passages to look at few; one at least."""
+        kept, share = self.lexemes[:1], self.shares.get(self.lexemes[0], RARE)
+        for lexeme in self.lexemes[1:]:
+            share += self.shares.get(lexeme, RARE)
+            if share > SHARE:
+                break
+            kept += (lexeme,)
+        return kept
+
+    @property
     def steps(self) -> list[str]:
         """Queries from narrow to wide: all words, some of them together, any of them."""
         count = len(self.lexemes)
         steps = [" & ".join(map(_quoted, self.lexemes))]
-        if 2 < count <= 10:
-            together = max(2, count // 2) if count > 4 else 2
-            steps.append(" | ".join("(" + " & ".join(map(_quoted, some)) + ")" for some in _some(self, together)))
+        if count > 2:
+            pairs = combinations(self.lexemes[:5], 2)
+            steps.append(" | ".join(f"({_quoted(one)} & {_quoted(other)})" for one, other in pairs))
         if count > 1:
-            steps.append(self.any)
+            steps.append(" | ".join(map(_quoted, self.rarest)))
         return steps
-
-
-def _some(words: Words, together: int) -> list[tuple[str, ...]]:
-    return list(combinations(words.lexemes, together))[:300]
 
 
 def _quoted(lexeme: str) -> str:
@@ -58,7 +81,20 @@ def _quoted(lexeme: str) -> str:
 def of(ctx: Ctx, question: str, configuration: str) -> Words:
     """The lexemes of `question`; where stop words are all it has, those, for they are then what is looked for."""
     found = ctx.session.execute(_LEXEMES, {"configuration": configuration, "question": question}).scalar_one()
-    return Words(configuration, tuple(sorted(found, key=lambda each: (-len(each), each))[:MOST]))
+    shares = _shares(ctx)
+    ranked = sorted(found, key=lambda each: (shares.get(each, RARE), -len(each), each))[:MOST]
+    return Words(configuration, tuple(ranked), shares)
+
+
+def _shares(ctx: Ctx) -> Mapping[str, float]:
+    """How common lexemes are, from PostgreSQL's own statistics of the whole table."""
+    global _common, _common_at
+    if time.monotonic() - _common_at > FRESH:
+        row = ctx.session.execute(_COMMON, {"table": "chunk", "column": "tsv"}).one_or_none()
+        known = row is not None and row[0] is not None
+        _common = dict(zip(row[0], map(float, row[1]), strict=False)) if known and row is not None else {}
+        _common_at = time.monotonic()
+    return _common
 
 
 def marked(ctx: Ctx, words: Words, passages: Sequence[str]) -> list[list[tuple[int, int]]]:

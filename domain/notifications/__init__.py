@@ -6,13 +6,14 @@ What mails there are, and which facts each takes: `catalogue.TEMPLATES`.
 
 from __future__ import annotations
 
-from domain.notifications.catalogue import TEMPLATES
+from domain.notifications.catalogue import LANGUAGES, TEMPLATES
 from domain.notifications.delivery import bind, configure, deliver, give_up
 from domain.notifications.mails import forget, get_mail, list_mails, purge, send_mail
 from domain.notifications.models import Mail
 from domain.notifications.ports import Refused, TryLater
 
 __all__ = [
+    "LANGUAGES",
     "TEMPLATES",
     "Mail",
     "Refused",

@@ -680,6 +680,7 @@ class LoginRequest(RequestModel):
     )
     email: str
     password: str
+    invite_token: Annotated[str | None, Field(alias='inviteToken')] = None
 
 
 class MailAddress(RequestModel):
@@ -767,6 +768,7 @@ class OrganisationUpdate(RequestModel):
     public_profile: Annotated[bool | None, Field(alias='publicProfile')] = None
     conversation_retention_days: Annotated[int | None, Field(alias='conversationRetentionDays')] = None
     audit_retention_days: Annotated[int | None, Field(alias='auditRetentionDays')] = None
+    embed_origins: Annotated[list[str] | None, Field(alias='embedOrigins')] = None
     guardrails: GuardrailSettingsUpdate | None = None
 
 

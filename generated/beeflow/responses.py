@@ -1319,6 +1319,7 @@ class Organisation(TypedDict, closed=True):
     publicProfile: bool
     conversationRetentionDays: int | None
     auditRetentionDays: int
+    embedOrigins: list[str]
     guardrails: GuardrailSettings
     tier: Tier
     userCount: int

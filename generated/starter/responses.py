@@ -1042,7 +1042,7 @@ class UserSessionItem(TypedDict, closed=True):
     One session of the caller.
     """
     id: str
-    tenant_id: str
+    tenant_id: str | None
     created_at: str
     last_seen_at: str | None
     revoked_at: str | None

@@ -23,6 +23,7 @@ def bootstrap_connector(
     x_beeflow_nc_admin_display_name: str | None = None,
     x_beeflow_connector_callback_url: str | None = None,
     pending_id: UUID | None = None,
+    idempotency_key: str | None = None,
 ) -> Outside:
     return wire.first_contact(
         wire.hello(
@@ -34,6 +35,7 @@ def bootstrap_connector(
             x_beeflow_nc_admin_display_name,
             x_beeflow_connector_callback_url,
             pending_id,
+            idempotency_key,
         )
     )
 

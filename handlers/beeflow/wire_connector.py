@@ -104,6 +104,7 @@ def hello(
     admin_name: str | None,
     callback_url: str | None,
     pending_id: UUID | None,
+    idempotency_key: str | None,
 ) -> instances.Hello:
     """What the connector says of itself. Its organisation is known when it signed with the tenant key."""
     return instances.Hello(
@@ -115,4 +116,5 @@ def hello(
         callback_url=callback_url,
         enrolling=ctx.organisation_id is None,
         pending_id=pending_id,
+        idempotency_key=idempotency_key,
     )

@@ -1,37 +1,43 @@
-"""account."""
+"""Proving an e-mail address; resetting, changing and setting passwords."""
 
 from __future__ import annotations
 
-from domain.kernel.context import Ctx
-from generated.starter import requests, responses
-from thalweg.edge.problem import not_implemented
+from typing import TYPE_CHECKING
+
+from domain.identity import accounts, member_passwords
+from handlers.starter import wire_identity as wire
+
+if TYPE_CHECKING:
+    from domain.kernel.context import Ctx
+    from generated.starter import requests, responses
+
+SURFACE = "starter"
 
 
 def send_verification_email(ctx: Ctx) -> responses.EmailVerificationSendResponse:
-    """Send the verification mail again."""
-    raise not_implemented()
+    return wire.verification_sent(accounts.verify_own(ctx, SURFACE))
 
 
 def verify_email(ctx: Ctx, body: requests.EmailVerificationConfirmRequest) -> responses.SuccessResponse:
-    """Verify an e-mail address."""
-    raise not_implemented()
+    accounts.verify_email(ctx, body.token)
+    return wire.done("Email verified successfully.")
 
 
 def request_password_reset(ctx: Ctx, body: requests.PasswordForgotRequest) -> responses.SuccessResponse:
-    """Ask for a password reset mail."""
-    raise not_implemented()
+    accounts.request_password_reset(ctx, SURFACE, body.email)
+    return wire.done("If the account exists, a reset link has been sent.")
 
 
 def confirm_password_reset(ctx: Ctx, body: requests.PasswordResetConfirmRequest) -> responses.SuccessResponse:
-    """Set a new password with a reset token."""
-    raise not_implemented()
+    accounts.reset_password(ctx, SURFACE, body.token, body.new_password)
+    return wire.done("Password has been reset successfully.")
 
 
 def change_password(ctx: Ctx, body: requests.PasswordChangeRequest) -> responses.SuccessResponse:
-    """Change the caller's password."""
-    raise not_implemented()
+    accounts.change_password(ctx, SURFACE, body.current_password, body.new_password)
+    return wire.done("Password updated successfully.")
 
 
 def set_user_password(ctx: Ctx, body: requests.PasswordResetRequest) -> responses.SuccessResponse:
-    """Set a member's password as an administrator."""
-    raise not_implemented()
+    member_passwords.set_member_password(ctx, SURFACE, body.user_id, body.new_password)
+    return wire.done("Password reset successfully.")

@@ -1,32 +1,38 @@
-"""auth."""
+"""Signing in, trading tokens, signing out; who the caller is."""
 
 from __future__ import annotations
 
-from domain.kernel.context import Ctx
-from generated.starter import requests, responses
-from thalweg.edge.problem import not_implemented
+from typing import TYPE_CHECKING
+
+from domain.identity import memberships, service_accounts, sessions, signin
+from handlers.starter import wire_identity as wire
+
+if TYPE_CHECKING:
+    from domain.kernel.context import Ctx
+    from generated.starter import requests, responses
+    from thalweg.edge.application import Reply
+
+SURFACE = "starter"
 
 
-def login(ctx: Ctx, body: requests.UserLoginRequest) -> responses.UserSessionResponse:
-    """Sign in with e-mail and password."""
-    raise not_implemented()
+def login(ctx: Ctx, body: requests.UserLoginRequest) -> Reply:
+    signed_in = signin.sign_in(ctx, SURFACE, body.email, body.password, organisation_id=body.tenant_id, choose=True)
+    return wire.session(signed_in)
 
 
-def refresh_session(ctx: Ctx, body: requests.UserRefreshRequest) -> responses.UserSessionResponse:
-    """Trade a refresh token for a new pair."""
-    raise not_implemented()
+def refresh_session(ctx: Ctx, body: requests.UserRefreshRequest) -> Reply:
+    if body.refresh_token.startswith(service_accounts.PREFIX):
+        return wire.exchanged(service_accounts.exchange(ctx, body.refresh_token), body.refresh_token)
+    return wire.session(sessions.refresh_session(ctx, body.refresh_token, SURFACE))
 
 
 def logout(ctx: Ctx, body: requests.UserLogoutRequest) -> responses.LogoutResponse:
-    """End one session by its refresh token."""
-    raise not_implemented()
+    return wire.logged_out(sessions.end_by_refresh_token(ctx, body.refresh_token))
 
 
 def logout_everywhere(ctx: Ctx) -> responses.LogoutAllResponse:
-    """End all sessions of the caller."""
-    raise not_implemented()
+    return wire.logged_out_everywhere(sessions.revoke_sessions(ctx, memberships.caller_id(ctx), "signed_out"))
 
 
 def get_current_user(ctx: Ctx) -> responses.CurrentUserResponse:
-    """Ask whom the token stands for."""
-    raise not_implemented()
+    return wire.me(sessions.presented_claims(ctx))

@@ -1,19 +1,32 @@
-"""documents."""
+"""documents: taken in, processed, searched."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 from uuid import UUID
 
-from domain.kernel.context import Ctx
-from domain.kernel.pages import OffsetPage
-from generated.thallus import requests, responses
-from thalweg.edge.problem import not_implemented
+from domain import knowledge, storage
+from handlers.thallus import wire_documents as wire
+
+if TYPE_CHECKING:
+    from domain.kernel.context import Ctx
+    from domain.kernel.pages import OffsetPage
+    from generated.thallus import requests, responses
+    from thalweg.edge.application import File, Reply
 
 
-def upload_document(ctx: Ctx, body: requests.DocumentUpload) -> responses.Document:
-    """Upload a document."""
-    raise not_implemented()
+def upload_document(ctx: Ctx, body: requests.DocumentUpload) -> Reply:
+    with body.file.open() as source:
+        filed = knowledge.upload(
+            ctx,
+            source,
+            filename=body.file.name,
+            collection_id=body.collection_id,
+            personal=True,
+            title=body.title,
+            description=body.description,
+        )
+    return wire.created_document(ctx, filed)
 
 
 def list_documents(
@@ -25,40 +38,53 @@ def list_documents(
     file_type: str | None = None,
     search: str | None = None,
 ) -> responses.DocumentPage:
-    """List documents."""
-    raise not_implemented()
+    found = knowledge.list_documents(
+        ctx,
+        page,
+        scope=scope,
+        collection_id=collection_id,
+        states=wire.states(status),
+        file_kind=file_type,
+        search=search,
+    )
+    return wire.document_page(ctx, page, found)
 
 
 def get_document(ctx: Ctx, document_id: UUID) -> responses.Document:
-    """Read a document."""
-    raise not_implemented()
+    return wire.document(ctx, knowledge.find(ctx, document_id))
 
 
 def delete_document(ctx: Ctx, document_id: UUID) -> None:
-    """Delete a document."""
-    raise not_implemented()
+    knowledge.remove(ctx, document_id)
 
 
 def get_document_status(ctx: Ctx, document_id: UUID) -> responses.DocumentProcessing:
-    """Read how far the processing is."""
-    raise not_implemented()
+    return wire.processing(knowledge.find(ctx, document_id))
 
 
-def download_document(ctx: Ctx, document_id: UUID) -> Any:
-    """Download the original file."""
-    raise not_implemented()
+def download_document(ctx: Ctx, document_id: UUID) -> File:
+    filed, stored = knowledge.original(ctx, document_id)
+    return wire.file(filed, storage.content(stored))
 
 
 def list_document_chunks(ctx: Ctx, document_id: UUID, page: OffsetPage) -> responses.ChunkPage:
-    """List the passages of a document."""
-    raise not_implemented()
+    return wire.chunk_page(page, knowledge.passages(ctx, document_id, page))
 
 
 def move_document(ctx: Ctx, document_id: UUID, body: requests.DocumentMove) -> responses.Document:
-    """Move a document to a collection."""
-    raise not_implemented()
+    return wire.document(ctx, knowledge.move(ctx, document_id, body.collection_id))
 
 
 def query_documents(ctx: Ctx, body: requests.DocumentQuery) -> responses.DocumentQueryResult:
-    """Search documents."""
-    raise not_implemented()
+    found = knowledge.search(
+        ctx,
+        body.query,
+        mode=body.search_type,
+        collections=body.collection_ids or None,
+        documents=body.document_ids or None,
+        kinds=[str(kind) for kind in body.file_types or wire.SEARCHED],
+        min_score=body.min_score,
+        limit=body.limit,
+        action="document.search",
+    )
+    return wire.query_result(found)

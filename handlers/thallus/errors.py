@@ -22,10 +22,8 @@ WORDS = {
 
 
 def status(problem: Problem) -> int:
-    """422 for a request that breaks the contract, a weak password among that; the common table for everything else."""
-    if problem.code in BROKEN_CONTRACT or problem.facts.get("reason") == "weak_password":
-        return 422
-    return problem.status
+    """422 for a request that breaks the contract, or whose fault is one field's; the common table for all else."""
+    return 422 if problem.code in BROKEN_CONTRACT or _of_a_field(problem) else problem.status
 
 
 def cookies(problem: Problem, base_path: str) -> list[str]:
@@ -46,14 +44,23 @@ def body(problem: Problem, request_id: str) -> dict[str, Any]:
             "message": "Invalid request data",
             "details": issues or [_issue(Violation(("body",), problem.message, problem.code))],
         }
-    if problem.facts.get("reason") == "weak_password":
-        broken = problem.facts.get("broken") or [problem.message]
+    if _of_a_field(problem):
+        field = str(problem.facts.get("field", _PASSWORD))
+        rule = str(problem.facts.get("reason", "value"))
+        told = problem.facts.get("broken") or [problem.message]
         return {
             "error": "validation_error",
             "message": "Invalid request data",
-            "details": [_issue(Violation(("body", _PASSWORD), line, "weak_password")) for line in broken],
+            "details": [_issue(Violation(("body", field), line, rule)) for line in told],
         }
     return {"error": _word(problem), "message": problem.message[:2000], "details": facts_as_text(problem)}
+
+
+def _of_a_field(problem: Problem) -> bool:
+    """What the domain refuses in one field of a body, by a rule that a schema cannot say."""
+    if problem.code != "invalid":
+        return False
+    return "field" in problem.facts or problem.facts.get("reason") == "weak_password"
 
 
 def _word(problem: Problem) -> str:

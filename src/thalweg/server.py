@@ -33,7 +33,6 @@ _SPARED: dict[str, tuple[str, ...]] = {
     "starlette.testclient": ("TestClient",),
     "connexion.apps.asynchronous": ("AsyncApi", "AsyncApp"),
     "connexion.apps.flask": ("FlaskApi", "FlaskApp"),
-    "connexion.middleware.exceptions": ("ExceptionMiddleware",),
     "connexion.middleware.request_validation": ("RequestValidationMiddleware",),
     "connexion.middleware.response_validation": ("ResponseValidationMiddleware",),
     "connexion.middleware.routing": ("RoutingMiddleware",),

@@ -275,6 +275,35 @@ class Settings:
         (),
     )
 
+    # --- who comes in -----------------------------------------------------------------------------------------------
+    signup_policy: str = setting(
+        "signup",
+        "How new tenants come in through Starter: `public` (anybody registers), `invite_only`, or `approval` (with an "
+        "invite that answers a request for access). The first invite is made with `./thalweg invite create`.",
+        Choice("public", "invite_only", "approval"),
+        "invite_only",
+    )
+    failed_sign_ins_per_address: int = setting(
+        "signup",
+        "Failed sign-ins through Starter from one network address within ten minutes, after which that address waits "
+        "for ten. Raise it where many people share an address.",
+        Number(5, 1_000_000),
+        50,
+    )
+    service_account_vault: tuple[Secret, ...] = setting(
+        "signup",
+        "What the payloads are checked with that a vault signs for service account tokens: `ed25519:<public key in "
+        "base64>` or `hmac:<secret of 32 characters or more>`; several while a key is rotated. `dev-local` switches "
+        "the checks off, which is refused in production. Not set: machines get no tokens.",
+        Names(
+            item=Protected(
+                validate=validate.Regexp(r"\A(dev-local|ed25519:[A-Za-z0-9+/_-]{43}=?|hmac:[^\s,]{32,512})\Z"),
+                says="ed25519:<base64>, hmac:<32 characters or more>, or dev-local",
+            )
+        ),
+        (),
+    )
+
     # --- signing in through others ----------------------------------------------------------------------------------
     beeflow_url: str | None = setting(
         "federation",

@@ -77,3 +77,15 @@ def test_the_quick_way_down_finds_what_the_careful_one_finds() -> None:
             quick = router._straight(segments, method)
             if quick is not None:
                 assert quick == router._walk(router._root, segments, 1, [], method, set())
+
+
+def test_a_literal_path_is_meant_whatever_the_method() -> None:
+    router: Router[str] = Router()
+    router.add("POST", "/documents/query", "search")
+    router.add("DELETE", "/documents/{id}", "delete")
+    router.add("GET", "/groups/mine/{name}", "own")
+    router.add("PUT", "/groups/{id}/{name}", "any")
+    assert router.find("DELETE", "/documents/query") == frozenset({"POST"})
+    assert router.find("DELETE", "/documents/7") == ("delete", {"id": "7"})
+    assert router.find("PUT", "/groups/mine/x") == frozenset({"GET"})
+    assert router.find("PUT", "/groups/7/x") == ("any", {"id": "7", "name": "x"})

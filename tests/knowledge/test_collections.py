@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import itertools
 from datetime import timedelta
+from uuid import UUID
 
 import pytest
 from sqlalchemy import func, select
@@ -33,10 +35,8 @@ def test_a_person_has_a_general_collection_from_the_start_and_it_stays(world):
         ):
             with pytest.raises(Conflict):
                 forbidden()
-        assert (
-            knowledge.update_collection(ctx, general.id, name="General", description="All").collection.description
-            == "All"
-        )
+        changed = knowledge.update_collection(ctx, general.id, name="General", description="All")
+        assert changed.collection.description == "All"
 
 
 def test_names_are_unique_for_an_owner_whatever_their_case(world):
@@ -216,7 +216,7 @@ def test_a_stored_file_is_attached_searched_and_detached_and_stays_stored(world,
     world.settle()
     with world.ctx(ada) as ctx:
         assert ctx.session.scalar(select(func.count(Chunk.id))) == 0
-        with storage.open(ctx, storage.get(ctx, __import__("uuid").UUID(file_id))) as reader:
+        with storage.open(ctx, storage.get(ctx, UUID(file_id))) as reader:
             assert reader.read().startswith(b"Either party")
 
 
@@ -229,7 +229,7 @@ def test_sizes_of_a_files_own_are_kept(world, store):
     with world.ctx(ada) as ctx:
         chunks = ctx.session.scalars(select(Chunk).order_by(Chunk.ordinal)).all()
     assert all(chunk.tokens <= 100 for chunk in chunks)
-    for before, after in zip(chunks, chunks[1:], strict=False):
+    for before, after in itertools.pairwise(chunks):
         assert after.position["start"] < before.position["end"], "neighbours share nothing"
 
 
@@ -252,7 +252,13 @@ def test_sizes_of_a_files_own_are_kept(world, store):
                 "type": "and",
                 "filters": [
                     {"type": "eq", "key": "department", "value": "legal"},
-                    {"type": "or", "filters": [{"type": "eq", "key": "year", "value": 1}, {"type": "eq", "key": "signed", "value": True}]},
+                    {
+                        "type": "or",
+                        "filters": [
+                            {"type": "eq", "key": "year", "value": 1},
+                            {"type": "eq", "key": "signed", "value": True},
+                        ],
+                    },
                 ],
             },
             {"a"},
@@ -333,8 +339,10 @@ def test_an_unused_vector_store_expires_and_a_searched_one_does_not(world, store
         with world.database.context(SystemActor("cron"), None, platform=True, clock=clock) as ctx:
             return knowledge.upkeep.expire(ctx)
 
-    assert expire(29) == 0
-    assert expire(31) == 1
+    expire(29)
+    with world.ctx(ada) as ctx:
+        assert knowledge.get(ctx, store_id).collection.expired_at is None
+    assert expire(31) >= 1
     with world.ctx(ada) as ctx:
         assert knowledge.get(ctx, store_id).collection.expired_at is not None
     assert world.search(ada, "notice", collections=[store_id]).passages == []

@@ -41,6 +41,8 @@ def evaluate(expression: str) -> int | float:
     text = re.sub(r"%(?!\s*[\d(a-z])", "/100", text)  # a per cent sign with nothing behind it is no remainder
     if not text or len(text) > LONGEST:
         raise ToolProblem(f"An expression has 1 to {LONGEST} characters.")
+    if set(text) & set(";\n\r='\"[]{}:"):
+        raise ToolProblem("This is not an arithmetic expression that can be evaluated.")
     evaluator = simpleeval.SimpleEval(operators=_OPERATORS, functions=_FUNCTIONS, names=_NAMES)
     try:
         value = evaluator.eval(text)

@@ -153,16 +153,15 @@ def names() -> frozenset[str]:
 
 def _rule(error: Any) -> str:
     """The rule that was broken, without the value: it may hold something confidential."""
-    kind = type(error.kind).__name__
     known = {
-        "ValidationErrorKind_Required": "a required property is missing",
-        "ValidationErrorKind_AdditionalProperties": "an unknown property",
-        "ValidationErrorKind_Type": "the wrong type",
-        "ValidationErrorKind_Enum": "not one of the values allowed",
-        "ValidationErrorKind_Format": "not in the format asked for",
-        "ValidationErrorKind_MaxLength": "too long",
-        "ValidationErrorKind_MinLength": "too short",
-        "ValidationErrorKind_Maximum": "too large",
-        "ValidationErrorKind_Minimum": "too small",
+        "required": "a required property is missing",
+        "additionalProperties": "an unknown property",
+        "type": "the wrong type",
+        "enum": "not one of the values allowed",
+        "format": "not in the format asked for",
+        "maxLength": "too long",
+        "minLength": "too short",
+        "maximum": "too large",
+        "minimum": "too small",
     }
-    return known.get(kind, "does not fit the schema")
+    return known.get(error.kind.name, "does not fit the schema")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 from uuid import UUID
 
-from domain import inference, memory
+from domain import inference, knowledge, memory
 from domain.agents.tools.registry import Found, ToolResult, ToolRun, provide
 from domain.kernel.context import Ctx
 
@@ -42,6 +42,30 @@ def bind_search(search: Searches | None) -> None:
     provide("search_documents", reads=search_documents)
 
 
+def _documents(ctx: Ctx, query: str, *, vector: Any, limit: int, knowledge_base_ids: Sequence[UUID]) -> Sequence[Found]:
+    """From the agent's knowledge bases, as far as the person may see them; without any, from all that they may see."""
+    collections: list[UUID] | None = None
+    if knowledge_base_ids:
+        collections = [held.id for held in knowledge.get_many(ctx, knowledge_base_ids)]
+        if not collections:
+            return ()
+    found = knowledge.search(ctx, query, collections=collections, limit=limit, highlight=False)
+    return [
+        Found(
+            "document",
+            p.title,
+            p.text,
+            p.score,
+            str(p.document_id),
+            document_id=p.document_id,
+            chunk_id=p.chunk_id,
+            page=p.citation.page,
+            url=p.citation.url,
+        )
+        for p in found.passages
+    ]
+
+
 def search_memory(run: ToolRun, given: Mapping[str, Any]) -> ToolResult:
     if run.user_id is None:
         return _passages((), "memory")
@@ -65,3 +89,4 @@ def _passages(found: Sequence[Found], kind: str) -> ToolResult:
 
 
 provide("search_memory", reads=search_memory)
+bind_search(_documents)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from domain.conversations.guardrails import recognise
@@ -19,6 +20,8 @@ log = logging.getLogger("thalweg.conversations")
 
 HELD = 160
 """Characters that are held back: longer than anything that is recognised in one piece."""
+CONTEXT = 64
+"""Characters that are out and still looked at."""
 
 
 class Blocked(DomainError):
@@ -35,6 +38,7 @@ class Filter:
         self._policy = policy
         self._watches = policy.dlp
         self._held = ""
+        self._before = ""
         self.categories: set[str] = set()
         self.removed = 0
 
@@ -65,21 +69,14 @@ class Filter:
             note(ctx, state, "unicode_smuggling", ["invisible"], "output", "stripped", model)
 
     def _release(self, upto: int) -> str:
-        try:
-            findings = recognise.find(self._held, terms=self._policy.terms, threshold=self._policy.threshold)
-        except Exception as problem:
-            log.exception("guardrails failed")
-            if not self._policy.fails_open:
-                raise Blocked("The guardrails could not look at the answer.", categories=[]) from problem
-            findings = []
-        # Never in the middle of a finding, nor of a word.
-        for finding in findings:
+        findings = self._findings()
+        if upto < len(self._held):  # never in the middle of a word, nor of a finding
+            upto = max((m.end() for m in re.finditer(r"\s", self._held[:upto])), default=0)
+        for finding in reversed(findings):
             if finding.start < upto < finding.end:
                 upto = finding.start
-        if upto < len(self._held):
-            space = max((m.end() for m in re.finditer(r"\s", self._held[:upto])), default=0)
-            upto = space
         out, self._held = self._held[:upto], self._held[upto:]
+        self._before = (self._before + out)[-CONTEXT:]
         own = [f for f in findings if f.end <= upto]
         if not own:
             return out
@@ -87,3 +84,17 @@ class Filter:
         if self._policy.mode == "block":
             raise Blocked(categories=sorted(self.categories))
         return recognise.redacted(out, own) if self._policy.mode == "auto_redact" else out
+
+    def _findings(self) -> list[recognise.Finding]:
+        """What is in the words that are held; those that are out already still say what a number beside them is."""
+        said = len(self._before)
+        try:
+            found = recognise.find(
+                self._before + self._held, terms=self._policy.terms, threshold=self._policy.threshold
+            )
+        except Exception as problem:
+            log.exception("guardrails failed")
+            if not self._policy.fails_open:
+                raise Blocked("The guardrails could not look at the answer.", categories=[]) from problem
+            return []
+        return [replace(f, start=f.start - said, end=f.end - said) for f in found if f.start >= said]

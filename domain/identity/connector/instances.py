@@ -10,6 +10,7 @@ Whoever lost theirs asks the organisation's administrators, like somebody new.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from urllib.parse import unquote, urlsplit
 from uuid import UUID
@@ -18,7 +19,7 @@ from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 from sqlalchemy import select
 
 from domain import audit
-from domain.identity import accounts, memberships, organisations
+from domain.identity import accounts, memberships, nonces, organisations
 from domain.identity.connector import claims, users
 from domain.identity.federation import rules
 from domain.identity.models import Account, ConnectorClaim, ConnectorInstance, Membership, Organisation
@@ -32,6 +33,8 @@ from domain.kernel.outgoing import UpstreamFailed
 
 KEY_PREFIX = "bft_"
 SECONDS = 8.0
+REPEATED = timedelta(hours=24)
+"""How long an idempotency key is remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,8 @@ class Hello:
     callback_url: str | None = None
     enrolling: bool = True
     pending_id: UUID | None = None
+    idempotency_key: str | None = None
+    """Chosen by the connector: who repeats the first contact with it is the one that made it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +99,7 @@ def bootstrap(ctx: Ctx, hello: Hello, told: Told | DomainError) -> Bound | claim
     if known is not None and not hello.enrolling and known.revoked_at is None:
         return _again(ctx, known, hello, told)
     if known is not None:
-        return _ask(ctx, known.organisation_id, hello, told)
+        return _repeated(ctx, known, hello, told) or _ask(ctx, known.organisation_id, hello, told)
     candidate = _organisation_of(ctx, email)
     if candidate is not None:
         return _ask(ctx, candidate, hello, told)
@@ -170,6 +175,31 @@ def _again(ctx: Ctx, known: ConnectorInstance, hello: Hello, told: Told) -> Boun
         return Bound(organisation.id, organisation.name, key.reveal(), False, told.version)
 
 
+def _repeated(ctx: Ctx, known: ConnectorInstance, hello: Hello, told: Told) -> Bound | None:
+    """The outcome of the first contact once more, for whoever made it within the last day, under the same key."""
+    said = (known.base_url, known.admin_uid, known.admin_email)
+    if hello.idempotency_key is None or said != (hello.base_url, hello.admin_uid, hello.admin_email):
+        return None
+    if known.revoked_at is not None or known.created_at + REPEATED <= ctx.now():
+        return None
+    with ctx.session.begin_nested() as look:
+        unknown = _first_contact(ctx, hello)
+        look.rollback()
+    if unknown:
+        return None
+    with acting_for(ctx, known.organisation_id) as inside:
+        organisation = organisations.get_organisation(inside)
+        key = crypto.unseal(_loaded(inside, hello.instance_id), "tenant_key")
+        assert key is not None
+        return Bound(organisation.id, organisation.name, key.reveal(), True, told.version)
+
+
+def _first_contact(ctx: Ctx, hello: Hello) -> bool:
+    """Remember which key a first contact was made under; False when it is known already."""
+    value = f"{hello.instance_id}:{hello.idempotency_key}"
+    return nonces.spend(ctx, "connector_first_contact", value, ctx.now() + REPEATED)
+
+
 def _ask(ctx: Ctx, organisation_id: UUID, hello: Hello, told: Told) -> claims.Pending:
     with acting_for(ctx, organisation_id) as inside:
         pending = claims.open_claim(inside, hello.instance_id, hello.base_url, _facts(hello, told))
@@ -222,6 +252,8 @@ def _found(ctx: Ctx, hello: Hello, told: Told, email: str) -> Bound:
         memberships.add(inside, account.id, "owner", source=users.SOURCE, external_id=hello.admin_uid)
         instance, key = _bind(inside, hello, told, fresh=True)
         _record(inside, instance, is_new=True)
+    if hello.idempotency_key is not None:
+        _first_contact(ctx, hello)
     return Bound(organisation.id, organisation.name, key, True, told.version)
 
 

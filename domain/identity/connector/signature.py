@@ -115,7 +115,12 @@ def verify(
         if verified is None:
             raise SignatureRefused
         expires_at = datetime.fromtimestamp(at, tz=clock.now().tzinfo) + SKEW + timedelta(seconds=1)
-        if not nonces.spend(ctx, "connector_signature", f"{instance_id}:{at}.{mac}", expires_at):
+        spent = f"{instance_id}:{at}.{mac}"
+        first = nonces.spend(ctx, "connector_signature", spent, expires_at)
+        # A first contact may be repeated as it was under its idempotency key: its reply, with the key, may be lost.
+        key = request.headers.get("idempotency-key") if request.operation_id == BOOTSTRAP else None
+        other = key is None or nonces.spend(ctx, "connector_signature", f"{spent}:{key}", expires_at)
+        if not first and other:
             raise SignatureRefused
         return verified
 

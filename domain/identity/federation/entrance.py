@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from domain.identity import accounts, invites, organisations
+from domain.identity import accounts, invites, organisations, signup
 from domain.identity.federation import rules
 from domain.identity.models import Account
 from domain.kernel.context import Ctx
@@ -65,6 +65,8 @@ def come_in(
         except invites.InviteRefused:
             if account is None:
                 raise NotAdmitted("access_denied") from None
+    if account is None and invite is None and surface == signup.SURFACE and signup.policy() != "public":
+        raise NotAdmitted("signup_disabled")
     made = account or _made(ctx, vouched)
     if invite is not None and invite.organisation_id is not None:
         return made, invites.accept(ctx, invite, made, source=SOURCE)

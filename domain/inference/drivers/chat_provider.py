@@ -74,6 +74,8 @@ class ProviderChat:
             raise (TimedOut() if deadline.over else Passing()) from late
         except exceptions.ModelAPIError as problem:
             raise _judged(problem) from problem
+        except exceptions.UserError as wrong:
+            raise Refused("The provider cannot take a model of this name.", reason="unknown_model") from wrong
         except Exception as problem:  # what a garbled answer raises is the client library's affair: JSON, SSE, types
             raise Passing from problem
 
@@ -121,8 +123,10 @@ class ProviderChat:
         )
         usage = Usage(self.name, int(response.usage.input_tokens or 0), int(response.usage.output_tokens or 0))
         finish = response.finish_reason
-        if finish is None and not calls and not any(getattr(p, "content", "") for p in response.parts):
-            raise Passing  # a stream that ended before anything was said
+        # A connection that closes between two words looks like an end; a real one says why it is one. (The library
+        # takes the first for `stop`; what the server itself has said stands in the details.)
+        if finish is None or "finish_reason" not in (response.provider_details or {}):
+            raise Passing
         return End(
             usage,
             calls,

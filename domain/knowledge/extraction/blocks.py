@@ -84,15 +84,19 @@ class Gathering:
         self.blocks: list[Block] = []
         self._left = most
 
+    def measure(self, characters: int) -> None:
+        """Raises `Unreadable` (`too_long`) unless so many more fit."""
+        if characters > self._left:
+            raise Unreadable(
+                "too_long", f"The document has more text than can be taken in ({MAX_CHARACTERS:,} characters)."
+            )
+
     def add(self, block: Block) -> None:
         """Raises `Unreadable` (`too_long`)."""
         if not block.text:
             return
+        self.measure(len(block.text) + len(SEPARATOR))
         self._left -= len(block.text) + len(SEPARATOR)
-        if self._left < 0:
-            raise Unreadable(
-                "too_long", f"The document has more text than can be taken in ({MAX_CHARACTERS:,} characters)."
-            )
         self.blocks.append(block)
 
     def extend(self, blocks: Iterator[Block] | Sequence[Block]) -> None:

@@ -47,14 +47,18 @@ def decoded(content: bytes) -> str:
 
 def text(path: Path) -> Extracted:
     gathered = Gathering()
-    gathered.extend(paragraphs(decoded(path.read_bytes())))
+    words = decoded(path.read_bytes())
+    gathered.measure(len(words) // 2)
+    if words.count("\ufffd") * 3 > len(words):
+        raise Unreadable("unreadable", "The file is not text, or of an encoding that cannot be told.")
+    gathered.extend(paragraphs(words))
     return Extracted(gathered.blocks)
 
 
 _ATX = re.compile(r" {0,3}(#{1,6})[ \t]+(.+?)[ \t#]*$")
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 _SETEXT = re.compile(r" {0,3}(=+|-{3,})[ \t]*$")
-_LINK = re.compile(r"!?\[([^\]\n]{0,500})\]\([^()\n]{0,2000}\)")
+_LINK = re.compile(r"!?\[([^\[\]\n]{0,500})\]\([^()\n]{0,2000}\)")
 
 
 def markdown(path: Path) -> Extracted:

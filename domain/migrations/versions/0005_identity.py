@@ -441,6 +441,28 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_refresh_token_expires_at"), "refresh_token", ["expires_at"], unique=False)
     op.create_index(op.f("ix_refresh_token_session_id"), "refresh_token", ["session_id"], unique=False)
+    op.create_table(
+        "server_setup",
+        sa.Column("done", sa.Boolean(), nullable=False),
+        sa.Column("organisation_id", sa.Uuid(), nullable=True),
+        sa.Column("created_at", TIME, nullable=False),
+        sa.CheckConstraint("done", name=op.f("ck_server_setup_only_one")),
+        sa.ForeignKeyConstraint(
+            ["organisation_id"], ["organisation.id"], name=op.f("fk_server_setup_organisation_id"), ondelete="SET NULL"
+        ),
+        sa.PrimaryKeyConstraint("done", name=op.f("pk_server_setup")),
+    )
+    op.create_table(
+        "account_picture",
+        sa.Column("account_id", sa.Uuid(), nullable=False),
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.Column("data", sa.LargeBinary(), nullable=False),
+        sa.Column("created_at", TIME, nullable=False),
+        sa.ForeignKeyConstraint(
+            ["account_id"], ["account.id"], name=op.f("fk_account_picture_account_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("account_id", name=op.f("pk_account_picture")),
+    )
     op.add_column("api_key", sa.Column("account_id", sa.Uuid(), nullable=True))
     op.add_column("api_key", sa.Column("suffix", sa.Text(), nullable=True))
     op.create_index(op.f("ix_api_key_account_id"), "api_key", ["account_id"], unique=False)
@@ -456,10 +478,18 @@ def upgrade() -> None:
         "organisation", sa.Column("require_sso", sa.Boolean(), server_default=sa.text("false"), nullable=False)
     )
     op.add_column("organisation", sa.Column("idle_minutes", sa.Integer(), nullable=True))
+    op.create_index(
+        "ix_organisation_public_name",
+        "organisation",
+        ["name"],
+        unique=False,
+        postgresql_where=sa.text("(settings #>> '{profile,public}') = 'true' AND deleted_at IS NULL"),
+    )
 
 
 def downgrade() -> None:
 
+    op.drop_index("ix_organisation_public_name", table_name="organisation")
     op.drop_column("organisation", "idle_minutes")
     op.drop_column("organisation", "require_sso")
     op.drop_column("organisation", "networks")
@@ -469,6 +499,8 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_api_key_account_id"), table_name="api_key")
     op.drop_column("api_key", "account_id")
     op.drop_column("api_key", "suffix")
+    op.drop_table("account_picture")
+    op.drop_table("server_setup")
     op.drop_index(op.f("ix_refresh_token_session_id"), table_name="refresh_token")
     op.drop_index(op.f("ix_refresh_token_expires_at"), table_name="refresh_token")
     op.drop_table("refresh_token")

@@ -378,15 +378,18 @@ def upgrade() -> None:
     )
     op.create_index("ix_webpage_organisation_id", "webpage", ["organisation_id"], unique=False)
     op.create_index(
-        "uq_webpage_url",
+        "uq_webpage_collection_url",
         "webpage",
-        [
-            "organisation_id",
-            "collection_id",
-            "url_key",
-            sa.literal_column("(CASE WHEN collection_id IS NULL THEN added_by END)"),
-        ],
+        ["collection_id", "url_key"],
         unique=True,
+        postgresql_where=sa.text("collection_id IS NOT NULL"),
+    )
+    op.create_index(
+        "uq_webpage_own_url",
+        "webpage",
+        ["organisation_id", "added_by", "url_key"],
+        unique=True,
+        postgresql_where=sa.text("collection_id IS NULL"),
         postgresql_nulls_not_distinct=True,
     )
     op.create_table(

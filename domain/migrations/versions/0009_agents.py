@@ -96,7 +96,7 @@ def upgrade() -> None:
     op.create_index("ix_marketplace_agent_publisher_id", "marketplace_agent", ["publisher_id"], unique=False)
     op.create_table(
         "platform_agent_setting",
-        sa.Column("agent", sa.String(length=64), nullable=False),
+        sa.Column("agent_key", sa.String(length=64), nullable=False),
         sa.Column("access", sa.String(length=8), nullable=True),
         sa.Column("model_tier", sa.String(length=8), nullable=True),
         sa.Column("max_iterations", sa.Integer(), nullable=True),
@@ -105,7 +105,7 @@ def upgrade() -> None:
         sa.Column("updated_by", sa.Uuid(), nullable=True),
         sa.Column("updated_at", TIME, nullable=True),
         sa.CheckConstraint("access IN ('allow', 'deny')", name="ck_platform_agent_setting_access"),
-        sa.PrimaryKeyConstraint("agent", name="pk_platform_agent_setting"),
+        sa.PrimaryKeyConstraint("agent_key", name="pk_platform_agent_setting"),
     )
     op.create_table(
         "agent_access",
@@ -113,7 +113,7 @@ def upgrade() -> None:
         sa.Column("organisation_id", sa.Uuid(), nullable=False),
         sa.Column("tier", sa.String(length=12), nullable=False),
         sa.Column("subject_id", sa.Uuid(), nullable=True),
-        sa.Column("agent", sa.String(length=64), nullable=False),
+        sa.Column("agent_key", sa.String(length=64), nullable=False),
         sa.Column("access", sa.String(length=8), nullable=False),
         sa.Column("model_tier", sa.String(length=8), nullable=True),
         sa.Column("reason", sa.String(length=500), nullable=True),
@@ -131,7 +131,7 @@ def upgrade() -> None:
     op.create_index(
         "uq_agent_access_subject",
         "agent_access",
-        ["organisation_id", "tier", "subject_id", "agent"],
+        ["organisation_id", "tier", "subject_id", "agent_key"],
         unique=True,
         postgresql_nulls_not_distinct=True,
     )
@@ -140,7 +140,7 @@ def upgrade() -> None:
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("organisation_id", sa.Uuid(), nullable=False),
         sa.Column("user_id", sa.Uuid(), nullable=False),
-        sa.Column("agent", sa.String(length=64), nullable=False),
+        sa.Column("agent_key", sa.String(length=64), nullable=False),
         sa.Column("enabled", sa.Boolean(), nullable=False),
         sa.Column("instructions", sa.String(length=4000), nullable=True),
         sa.Column("model_tier", sa.String(length=8), nullable=True),
@@ -152,7 +152,7 @@ def upgrade() -> None:
             ["organisation_id"], ["organisation.id"], name="fk_agent_setting_organisation_id", ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("id", name="pk_agent_setting"),
-        sa.UniqueConstraint("organisation_id", "user_id", "agent", name="uq_agent_setting_user_id_agent"),
+        sa.UniqueConstraint("organisation_id", "user_id", "agent_key", name="uq_agent_setting_user_id_agent_key"),
     )
     op.create_index("ix_agent_setting_user_id", "agent_setting", ["user_id"], unique=False)
     op.create_table(

@@ -155,6 +155,7 @@ def upgrade() -> None:
         sa.Column("permissions", JSONB(), nullable=False),
         sa.Column("options", JSONB(), nullable=False),
         sa.Column("recording", sa.LargeBinary(), nullable=True),
+        sa.Column("run_id", sa.Uuid(), nullable=True),
         sa.Column("cancel_requested_at", TIME, nullable=True),
         sa.Column("waiting_for", sa.String(length=12), nullable=True),
         sa.Column("waiting_until", TIME, nullable=True),

@@ -23,7 +23,7 @@ from connexion.spec import Specification
 from pydantic import ValidationError
 
 from thalweg.edge.application import Application, Caller, Event, Facts, Pending, StoredReply
-from thalweg.edge.body import Payload
+from thalweg.edge.body import Payload, Upload
 from thalweg.edge.flaskhost import FlaskHost
 from thalweg.edge.guard import SECURITY_HEADERS, Cors, HeaderText, RawHeaders, correlation_id, header_map, isolate
 from thalweg.edge.intake import again
@@ -496,7 +496,7 @@ def _body(plan: Plan, payload: Payload | None) -> Any:
     if payload is None or payload.absent:
         return None
     model = plan.model()
-    if model is None or payload.uploads:
+    if model is None or isinstance(payload.value, Upload):
         return payload.value
     try:
         return model.model_validate(payload.value)

@@ -1,6 +1,7 @@
 """From method and path to a plan.
 
 Literal paths are one dictionary look-up; templated ones walk a tree of segments in which a literal beats a parameter.
+The path that is matched first is the one that is meant, whatever the method: `/documents/query` is never a document.
 Segments are matched as they came over the wire, so an encoded slash stays inside its parameter.
 """
 
@@ -49,13 +50,12 @@ class Router(Generic[P]):
             methods = self._static.get(unquote(path))
         if methods is not None:
             plan = methods.get(method)
-            if plan is not None:
-                return plan, {}
+            return frozenset(methods) if plan is None else (plan, {})
         segments = path.split("/")
         found = self._straight(segments, method)
         if found is not None:
             return found
-        allowed: set[str] = set(methods or ())
+        allowed: set[str] = set()
         found = self._walk(self._root, segments, 1, [], method, allowed)
         return frozenset(allowed) if found is None else found
 
@@ -93,13 +93,13 @@ class Router(Generic[P]):
             literal = node.literals.get(unquote(segment))
         if literal is not None:
             found = self._walk(literal, segments, at + 1, values, method, allowed)
-            if found is not None:
+            if found is not None or allowed:
                 return found
         for pattern, child in node.patterns:
             match = pattern.fullmatch(segment)
             if match is not None:
                 found = self._walk(child, segments, at + 1, [*values, *match.groups()], method, allowed)
-                if found is not None:
+                if found is not None or allowed:
                     return found
         if node.parameter is not None and segment:
             return self._walk(node.parameter, segments, at + 1, [*values, segment], method, allowed)

@@ -61,7 +61,7 @@ class World:
         with self.database.context(SystemActor(), None, platform=True) as ctx:
             mail = ctx.session.scalars(
                 select(notifications.Mail)
-                .where(notifications.Mail.template == "pending_claim")
+                .where(notifications.Mail.template == "pending_claim", notifications.Mail.recipient == self.email)
                 .order_by(notifications.Mail.created_at.desc(), notifications.Mail.id.desc())
             ).first()
             assert mail is not None
@@ -145,6 +145,17 @@ def test_the_enrolment_key_never_yields_the_key_of_a_known_instance(world: World
     assert fresh.tenant_key != bound.tenant_key
     with pytest.raises(Forbidden):  # made good once
         world.bootstrap(pending_id=outcome.id)
+
+
+def test_a_first_contact_whose_reply_was_lost_is_repeated_under_its_own_key(world: World) -> None:
+    first = world.bootstrap(idempotency_key="chosen-by-the-connector")
+    assert world.bootstrap(idempotency_key="chosen-by-the-connector") == first
+    assert isinstance(world.bootstrap(idempotency_key="guessed"), claims.Pending)
+    assert isinstance(world.bootstrap(idempotency_key="guessed"), claims.Pending)
+    eve = world.bootstrap(idempotency_key="chosen-by-the-connector", admin_uid="eve")
+    assert isinstance(eve, claims.Pending)
+    world.clock.advance(timedelta(days=1))
+    assert isinstance(world.bootstrap(idempotency_key="chosen-by-the-connector"), claims.Pending)
 
 
 def test_an_instance_that_is_another_one_is_refused(world: World) -> None:

@@ -14,7 +14,7 @@ from joserfc.jwk import OctKey, RSAKey
 from sqlalchemy import select
 
 from domain import audit
-from domain.identity import accounts, federation, invites, memberships, sessions
+from domain.identity import accounts, federation, invites, memberships, sessions, signup
 from domain.identity.models import ExternalIdentity, SignInFlow
 from domain.kernel.clock import FixedClock
 from domain.kernel.context import AnonymousActor, SystemActor
@@ -215,6 +215,21 @@ def test_an_invitation_leads_into_the_organisation_that_invites(world: World) ->
     assert world.sign_in("google", invite_token=token).signed_in.belonging.organisation_id == organisation_id
     world.person("google")
     assert world.error("google", invite_token=token) == "access_denied"
+
+
+def test_where_sign_up_is_not_public_a_provider_is_no_way_around_it(world: World) -> None:
+    before = signup.policy()
+    signup.configure("invite_only")
+    try:
+        world.person("google")
+        assert world.error("google", surface="starter") == "signup_disabled"
+        person = world.person("google")
+        with world.database.context(SystemActor("tests"), None, platform=True, clock=world.clock) as ctx:
+            _, token = invites.issue(ctx, life=timedelta(days=1), email=person.email)
+        signed_in = world.sign_in("google", surface="starter", invite_token=token).signed_in
+        assert (signed_in.belonging.role, signed_in.session.surface) == ("owner", "starter")
+    finally:
+        signup.configure(before)
 
 
 def test_where_an_organisation_has_its_own_provider_others_are_no_way_around_it(world: World) -> None:

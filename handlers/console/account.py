@@ -1,0 +1,222 @@
+"""The pages that mails lead to, and those that one comes in by: sign in and up, verify, reset, invitations, claims.
+
+They hold no rule and no secret: a page is forms (`forms.py`) that a script sends to the published operations of the
+surface that is named in the address, and what that answers is shown. What stands behind `#` never reaches this server
+but in the body of such a call. Invitations and claims are looked at and answered here, because no contract has an
+operation for it; their token is the proof.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from flask import Blueprint, Response, current_app, jsonify, render_template, request
+from werkzeug.exceptions import NotFound
+
+from domain.identity import welcome
+from domain.identity.connector import claims
+from domain.identity.policies import DELETION_GRACE
+from domain.kernel.context import AnonymousActor
+from domain.kernel.errors import DomainError, Invalid
+from handlers.console.forms import REFUSALS, SITES, Form, Site
+from handlers.wiring import timestamp
+from thalweg.edge import strictjson
+from thalweg.edge.problem import CODES
+
+if TYPE_CHECKING:
+    from domain.identity.connector.claims import Claim
+    from domain.identity.welcome import Welcome
+    from domain.kernel.context import Ctx
+    from domain.kernel.db import Database
+    from thalweg.portal.surfaces import Surface
+
+LONGEST = 4096
+"""Bytes of a body that holds a token."""
+
+
+def blueprint(database: Database) -> Blueprint:
+    made = Blueprint(
+        "account", __name__, template_folder="templates", static_folder="static", static_url_path="/account/static"
+    )
+
+    # --- pages ------------------------------------------------------------------------------------------------
+
+    @made.get("/account")
+    def index() -> str:
+        """Which surface is meant."""
+        return render_template("account/index.html", sites=[site for site in SITES.values() if site.key in _served()])
+
+    @made.get("/account/sign-in")
+    def sign_in() -> str:
+        """With `error`: why somebody comes back from another provider without a session."""
+        error = request.args.get("error")
+        refusal = None if error is None else REFUSALS.get(error, "The sign-in did not work. Try again.")
+        return _page("sign-in", refusal=refusal, grace=DELETION_GRACE.days)
+
+    @made.get("/account/sign-up")
+    def sign_up() -> str:
+        return _page("sign-up")
+
+    @made.get("/account/verify")
+    def verify() -> str:
+        return _page("verify", borrowed="verify")
+
+    @made.get("/account/forgot")
+    def forgot() -> str:
+        return _page("forgot", borrowed="forgot")
+
+    @made.get("/account/reset")
+    def reset() -> str:
+        return _page("reset", borrowed="reset")
+
+    @made.get("/account/invite")
+    def invite() -> str:
+        return _page("invite")
+
+    @made.get("/account/claim")
+    def claim() -> str:
+        return _page("claim")
+
+    # --- what no contract has -----------------------------------------------------------------------------------
+
+    @made.post("/account/invite/look")
+    def look_at_invite() -> Response:
+        with _visit(database) as ctx:
+            return jsonify(_welcome(welcome.look(ctx, _token())))
+
+    @made.post("/account/invite/join")
+    def join_by_invite() -> Response:
+        with _visit(database) as ctx:
+            return jsonify(_welcome(welcome.join(ctx, _token())))
+
+    @made.post("/account/claim/look")
+    def look_at_claim() -> Response:
+        with _visit(database) as ctx:
+            return jsonify(_claim(claims.look(ctx, _token())))
+
+    @made.post("/account/claim/accept")
+    def accept_claim() -> Response:
+        with _visit(database) as ctx:
+            return jsonify(_claim(claims.decide(ctx, _token(), accepted=True)))
+
+    @made.post("/account/claim/decline")
+    def decline_claim() -> Response:
+        with _visit(database) as ctx:
+            return jsonify(_claim(claims.decide(ctx, _token(), accepted=False)))
+
+    @made.errorhandler(DomainError)
+    def refused(error: DomainError) -> tuple[Response, int]:
+        status, title = CODES.get(error.code, CODES["internal"])
+        return jsonify({"error": title, "message": error.message, "reason": error.facts.get("reason")}), status
+
+    @made.after_request
+    def private(response: Response) -> Response:
+        if request.method == "POST":
+            response.headers["Cache-Control"] = "no-store"
+        return response
+
+    return made
+
+
+# --- what the pages lean on ---------------------------------------------------------------------------------------
+
+
+def _served() -> Mapping[str, Surface]:
+    """The surfaces of this process, which the portal gives to all pages."""
+    context: dict[str, Any] = {}
+    current_app.update_template_context(context)
+    found: Mapping[str, Surface] = context["surfaces"]
+    return found
+
+
+def _page(name: str, *, borrowed: str | None = None, **more: Any) -> str:
+    """A page for the surface in the address. `borrowed`: the form that another surface may lend, because the account
+    behind both is the same."""
+    served = _served()
+    key = request.args.get("surface", "")
+    if key not in SITES or key not in served:
+        raise NotFound
+    site = lender = SITES[key]
+    if borrowed is not None and getattr(site, borrowed) is None:
+        others = (one for one in SITES.values() if one.key in served and getattr(one, borrowed) is not None)
+        lender = next(others, site)
+    return render_template(
+        f"account/{name}.html",
+        site=site,
+        lender=lender,
+        facts=_facts(site, served[key]),
+        where=lambda form, of=lender: _where(form, served[of.key]),
+        **more,
+    )
+
+
+def _facts(site: Site, surface: Surface) -> dict[str, Any]:
+    """What the script has to know of a surface: where its operations are, and what their answers hold."""
+    names = ("me", "out", "policy", "renew", "send_verification", "sessions", "revoke")
+    wanted = {name: getattr(site, name) for name in names}
+    return {
+        "key": site.key,
+        "name": site.name,
+        "calls": {name: _call(surface, operation) for name, operation in wanted.items() if operation is not None},
+        "tokens": asdict(site.tokens),
+        "shown": site.shown,
+        "verified": site.verified,
+        "providers": site.providers,
+        "returns": site.returns,
+    }
+
+
+def _where(form: Form, surface: Surface) -> dict[str, str]:
+    return _call(surface, form.operation)
+
+
+def _call(surface: Surface, operation_id: str) -> dict[str, str]:
+    found = next(one for one in surface.operations if one.id == operation_id)
+    return {"method": found.method, "url": f"{surface.base_path}{found.path}"}
+
+
+def _visit(database: Database) -> AbstractContextManager[Ctx]:
+    """A context of whoever holds a token."""
+    return database.context(
+        AnonymousActor(request.remote_addr),
+        None,
+        address=request.remote_addr,
+        user_agent=request.headers.get("User-Agent"),
+    )
+
+
+def _token() -> str:
+    """The token in the body of the request. Raises `Invalid`."""
+    try:
+        body = strictjson.loads(request.get_data()[: LONGEST + 1])
+    except strictjson.JsonError:
+        body = None
+    token = body.get("token") if isinstance(body, dict) else None
+    if not request.is_json or not isinstance(token, str) or not 1 <= len(token) <= 512:
+        raise Invalid("The link is not complete. Open it in the mail again.")
+    return token
+
+
+def _welcome(found: Welcome) -> dict[str, Any]:
+    return {
+        "organisation": found.organisation,
+        "invited_by": found.invited_by,
+        "role": found.role,
+        "email": found.email,
+        "has_account": found.has_account,
+        "expires_at": timestamp(found.expires_at),
+    }
+
+
+def _claim(found: Claim) -> dict[str, Any]:
+    return {
+        "organisation": found.organisation,
+        "base_url": found.base_url,
+        "instance_id": found.instance_id,
+        "administrator": found.administrator,
+        "expires_at": timestamp(found.expires_at),
+        "accepted": found.accepted,
+    }

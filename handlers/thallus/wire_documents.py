@@ -1,0 +1,209 @@
+"""Documents, collections and what a search found, as Thallus shows them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from domain import knowledge
+from domain.identity import accounts
+from domain.kernel.errors import NotFound
+from handlers.wiring import timestamp
+from thalweg.edge.application import File, Reply
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from uuid import UUID
+
+    from domain.kernel.context import Ctx
+    from domain.kernel.pages import OffsetPage, Page
+    from domain.knowledge import Chunk, Filed, Found, Holding, Passage
+    from domain.storage import Content
+    from generated.thallus import responses
+
+FILE_TYPES = ("pdf", "docx", "doc", "txt", "md", "csv", "xlsx", "xls")
+FORMER = "former-member@users.invalid"
+"""Stands for the address of an account that was erased."""
+
+
+def created_document(ctx: Ctx, filed: Filed) -> Reply:
+    location = f"{ctx.base_path}/api/v1/documents/{filed.document.id}"
+    return Reply(document(ctx, filed), headers={"Location": location})
+
+
+def document(ctx: Ctx, filed: Filed) -> responses.Document:
+    """Raises `NotFound` for a document of another surface whose kind Thallus has no word for."""
+    held, entry = filed.document, filed.entry
+    if held.kind not in FILE_TYPES:
+        raise NotFound("There is no such document.")
+    return {
+        "id": str(held.id),
+        "filename": held.filename,
+        "title": held.title,
+        "description": held.description,
+        "scope": _scope(filed.collection.owner_id is not None),
+        "collection_id": str(filed.collection.id),
+        "file_type": cast("responses.DocumentFileType", held.kind),
+        "media_type": held.media_type,
+        "size_bytes": held.size,
+        "sha256": held.sha256,
+        "status": cast("responses.DocumentStatus", entry.state),
+        "error": _failure(filed),
+        "page_count": held.page_count,
+        "chunk_count": filed.chunks,
+        "uploaded_by": _user(ctx, held.created_by),
+        "created_at": timestamp(held.created_at),
+        "updated_at": timestamp(max(held.updated_at, entry.updated_at)),
+        "processed_at": timestamp(entry.completed_at),
+    }
+
+
+def document_page(ctx: Ctx, page: OffsetPage, found: Page[Filed]) -> responses.DocumentPage:
+    return {
+        "items": [document(ctx, each) for each in found.items],
+        "total": found.total or 0,
+        "limit": page.limit,
+        "offset": page.offset,
+    }
+
+
+def processing(filed: Filed) -> responses.DocumentProcessing:
+    entry = filed.entry
+    return {
+        "document_id": str(filed.document.id),
+        "status": cast("responses.DocumentStatus", entry.state),
+        "stage": cast("Any", entry.stage),
+        "progress": entry.progress,
+        "chunk_count": filed.chunks,
+        "attempts": entry.attempts,
+        "error": _failure(filed),
+        "started_at": timestamp(entry.started_at),
+        "completed_at": timestamp(entry.completed_at),
+    }
+
+
+def file(filed: Filed, content: Content) -> File:
+    return File(
+        media_type=filed.document.media_type,
+        name=filed.document.filename,
+        opener=content.opener,
+        size=content.size,
+        etag=content.etag,
+        modified=content.modified,
+    )
+
+
+def chunk_page(page: OffsetPage, found: Page[Chunk]) -> responses.ChunkPage:
+    return {
+        "items": [_chunk(each) for each in found.items],
+        "total": found.total or 0,
+        "limit": page.limit,
+        "offset": page.offset,
+    }
+
+
+def _chunk(chunk: Chunk) -> responses.DocumentChunk:
+    return {
+        "id": str(chunk.id),
+        "index": chunk.ordinal,
+        "text": chunk.text,
+        "page": chunk.page,
+        "heading": chunk.heading,
+        "token_count": chunk.tokens,
+    }
+
+
+def query_result(found: Found) -> responses.DocumentQueryResult:
+    return {
+        "query": found.query[:2000],
+        "search_type": found.mode,
+        "results": [_match(number, each) for number, each in enumerate(found.passages, 1)],
+        "pending_documents": found.pending_documents,
+        "took_ms": round(found.took * 1000),
+    }
+
+
+def _match(number: int, passage: Passage) -> responses.DocumentMatch:
+    cited = passage.citation
+    return {
+        "chunk_id": str(passage.chunk_id),
+        "document_id": str(passage.document_id),
+        "filename": passage.filename,
+        "collection_id": str(passage.collection_id),
+        "scope": _scope(passage.personal),
+        "text": passage.text,
+        "highlights": [{"start": start, "end": end} for start, end in passage.highlights],
+        "score": passage.score,
+        "citation": {
+            "index": number,
+            "kind": "web" if cited.url else "document",
+            "title": cited.title,
+            "snippet": passage.snippet[:2000],
+            "document_id": str(passage.document_id),
+            "chunk_id": str(passage.chunk_id),
+            "page": cited.page,
+            "connection_id": None,
+            "table_name": None,
+            "url": cited.url,
+            "score": passage.score,
+        },
+    }
+
+
+def created_collection(ctx: Ctx, holding: Holding) -> Reply:
+    location = f"{ctx.base_path}/api/v1/documents/collections/{holding.collection.id}"
+    return Reply(collection(holding), headers={"Location": location})
+
+
+def collection(holding: Holding) -> responses.Collection:
+    held = holding.collection
+    return {
+        "id": str(held.id),
+        "name": held.name,
+        "description": held.description,
+        "scope": _scope(held.owner_id is not None),
+        "is_default": held.is_default,
+        "include_in_research": held.include_in_research,
+        "document_count": holding.documents,
+        "size_bytes": holding.bytes,
+        "created_at": timestamp(held.created_at),
+        "updated_at": timestamp(held.updated_at),
+    }
+
+
+def collection_page(page: OffsetPage, found: Page[Holding]) -> responses.CollectionPage:
+    return {
+        "items": [collection(each) for each in found.items],
+        "total": found.total or 0,
+        "limit": page.limit,
+        "offset": page.offset,
+    }
+
+
+def states(status: str | None) -> Sequence[str] | None:
+    return None if status is None else [status]
+
+
+def _scope(personal: bool) -> Literal["personal", "organization"]:
+    return "personal" if personal else "organization"
+
+
+def _failure(filed: Filed) -> responses.DocumentFailure | None:
+    entry = filed.entry
+    if entry.failure_code is None:
+        return None
+    return {"code": cast("Any", entry.failure_code), "message": entry.failure or ""}
+
+
+def _user(ctx: Ctx, user_id: UUID | None) -> responses.UserReference:
+    former: responses.UserReference = {"id": str(user_id or ctx.organisation), "name": "Former member", "email": FORMER}
+    if user_id is None:
+        return former
+    try:
+        account = accounts.get(ctx, user_id)
+    except NotFound:
+        return former
+    return {"id": str(account.id), "name": account.name, "email": account.email}
+
+
+SEARCHED = tuple(kind for kind in knowledge.KINDS if kind in FILE_TYPES)
+"""Kinds that an answer can name: what other surfaces have taken in besides is not shown here."""
