@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import domain
 from domain import inference, notifications, storage
-from domain.identity import captcha, clients, connector, federation, guard, links, signup, tokens, vault
+from domain.identity import captcha, clients, connector, federation, guard, links, setup, signup, tokens, vault
 from domain.kernel import crypto
 
 
@@ -84,6 +84,8 @@ class PlatformSettings(Protocol):
     @property
     def privacy_notice(self) -> str | None: ...
     @property
+    def setup_token(self) -> str: ...
+    @property
     def environment(self) -> str: ...
     @property
     def signup_policy(self) -> str: ...
@@ -143,6 +145,8 @@ def bind_identity(settings: PlatformSettings) -> None:
     tokens.configure(settings.base_url)
     links.configure(settings.base_url)
     clients.configure(settings.geoip_database)
+    production = settings.environment == "production"
+    setup.configure(token_needed=production if settings.setup_token == "auto" else settings.setup_token == "on")
     guard.configure(settings.failed_sign_ins_per_address)
     signup.configure(settings.signup_policy)
     vault.configure(

@@ -18,12 +18,25 @@ from domain import audit
 from domain.billing import catalogue as catalogue  # fills the catalogue
 from domain.billing import plans
 from domain.billing.models import Subscription, UsageCounter
-from domain.billing.plans import Plan, UnknownPlan
+from domain.billing.plans import Plan, UnknownPlan, products
 from domain.billing.rules import month_of, next_month, product_of
 from domain.kernel.context import Ctx
 from domain.kernel.errors import Invalid, PaymentRequired
 
-__all__ = ["Plan", "UnknownPlan", "Usage", "consume", "entitled", "plan_of", "plans_of", "refund", "room_for", "subscribe", "usage"]
+__all__ = [
+    "Plan",
+    "UnknownPlan",
+    "Usage",
+    "consume",
+    "entitled",
+    "plan_of",
+    "plans_of",
+    "products",
+    "refund",
+    "room_for",
+    "subscribe",
+    "usage",
+]
 
 
 @dataclass(frozen=True, slots=True)

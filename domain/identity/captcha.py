@@ -11,15 +11,17 @@ import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import altcha
 from marshmallow import EXCLUDE, Schema, ValidationError, fields
 
 from domain.identity import nonces
 from domain.kernel import crypto, outgoing
 from domain.kernel.context import Ctx
 from domain.kernel.errors import Invalid, Unavailable
+
+if TYPE_CHECKING:
+    import altcha
 
 __all__ = [
     "DIFFICULTY",
@@ -86,6 +88,8 @@ def verify(ctx: Ctx, solution: str) -> None:
 
 def solve(challenge: Mapping[str, Any], *, seconds: float = 60.0) -> str:
     """The solution of an `altcha` challenge, for clients without a browser. Raises TimeoutError after `seconds`."""
+    import altcha  # late: most processes neither make nor check one
+
     asked = altcha.Challenge.from_dict(dict(challenge))
     found = altcha.solve_challenge(asked, timeout=seconds)
     if found is None:
@@ -137,6 +141,8 @@ class Altcha:
     difficulty: int = DIFFICULTY
 
     def challenge(self, now: datetime) -> dict[str, Any]:
+        import altcha  # late: see `solve`
+
         made = altcha.create_challenge(
             "PBKDF2/SHA-256",
             self.difficulty,
@@ -147,6 +153,8 @@ class Altcha:
         return made.to_dict()
 
     def verify(self, ctx: Ctx, solution: str) -> None:
+        import altcha  # late: see `solve`
+
         payload = _payload(solution)
         terms = payload.challenge.parameters
         # Any key: one that was rotated out of first place a minute ago has signed challenges that are being solved.
@@ -163,6 +171,8 @@ def _keys() -> list[bytes]:
 
 
 def _payload(solution: str) -> altcha.Payload:
+    import altcha  # late: see `solve`
+
     if len(solution) > LONGEST:
         raise CaptchaFailed
     try:

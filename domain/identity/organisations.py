@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import select
@@ -122,3 +123,36 @@ def allow_networks(ctx: Ctx, networks: Sequence[str]) -> Organisation:
     )
     revocations.announce(ctx)  # what processes remember of callers holds the old list
     return organisation
+
+
+def require_sso(ctx: Ctx, required: bool) -> Organisation:
+    """Whether passwords are refused for this organisation. Sessions that are open go on."""
+    organisation = get_organisation(ctx)
+    organisation.require_sso = required
+    _changed(ctx, organisation, {"require_sso": required})
+    return organisation
+
+
+def limit_idle(ctx: Ctx, minutes: int | None) -> Organisation:
+    """End sessions after so many minutes without use; None for no such limit. It holds from the next refresh on."""
+    organisation = get_organisation(ctx)
+    organisation.idle_minutes = minutes
+    _changed(ctx, organisation, {"idle_minutes": minutes})
+    return organisation
+
+
+def all_organisations(ctx: Ctx) -> Sequence[Organisation]:
+    """Every organisation that is open, by slug, for operators: needs a platform context."""
+    return ctx.session.scalars(
+        select(Organisation).where(Organisation.deleted_at.is_(None)).order_by(Organisation.slug)
+    ).all()
+
+
+def _changed(ctx: Ctx, organisation: Organisation, details: dict[str, Any]) -> None:
+    audit.record(
+        ctx,
+        "organisation.settings_update",
+        resource_type="organisation",
+        resource_id=organisation.id,
+        details=details,
+    )

@@ -14,13 +14,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import orjson
-from joserfc import jwt
-from joserfc.errors import JoseError, SecurityWarning
-from joserfc.jwk import OKPKey
 from sqlalchemy import func, or_, select, text
 from sqlalchemy.orm import Session
 
@@ -33,8 +30,11 @@ from domain.kernel.db import across_organisations
 from domain.kernel.errors import Unauthenticated
 from domain.kernel.ids import new_id
 
+if TYPE_CHECKING:
+    from joserfc.jwk import OKPKey
+
 # RFC 9864 would rather say `Ed25519`; the clients of these contracts expect `EdDSA`, and the key says which curve.
-warnings.filterwarnings("ignore", message="EdDSA is deprecated", category=SecurityWarning)
+warnings.filterwarnings("ignore", message="EdDSA is deprecated")
 
 ALGORITHM = "EdDSA"
 TYPE = "at+jwt"
@@ -101,6 +101,8 @@ class _Keys:
         )
 
     def read(self, session: Session) -> None:
+        from joserfc.jwk import OKPKey  # 30 ms that start-up does without: needed with the first token
+
         rows = session.scalars(
             select(SigningKey).where(or_(SigningKey.retires_at.is_(None), SigningKey.retires_at > func.now()))
         ).all()
@@ -144,6 +146,8 @@ def mint(
     claims: Mapping[str, Any],
 ) -> tuple[str, str, UUID]:
     """A signed access token, the `kid` of its key, and its `jti`."""
+    from joserfc import jwt  # late: see `_Keys.read`
+
     now = ctx.now()
     key = _keys.signing(ctx.session, now) or _first(ctx)
     assert key.private is not None
@@ -174,6 +178,9 @@ def read(session: Session, token: str, audience: str, now: datetime | None = Non
     Only EdDSA under a `kid` of ours is taken: neither `none` nor a MAC made with a public key gets as far as being
     checked. Issuer, audience, type and times must all be right.
     """
+    from joserfc import jwt  # late: see `_Keys.read`
+    from joserfc.errors import JoseError
+
     now = now or datetime.now(UTC)
     if len(token) > 8192 or token.count(".") != 2:
         raise _bad()
@@ -257,6 +264,8 @@ def _first(ctx: Ctx) -> _Key:
 
 
 def _make(ctx: Ctx, signs_from: datetime) -> SigningKey:
+    from joserfc.jwk import OKPKey  # late: see `_Keys.read`
+
     kid = new_id().hex[-16:]
     pair = OKPKey.generate_key("Ed25519", {"kid": kid, "use": "sig", "alg": ALGORITHM})
     row = SigningKey(kid=kid, public=pair.as_dict(private=False), created_at=ctx.now(), signs_from=signs_from)

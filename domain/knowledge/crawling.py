@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from urllib.parse import urljoin, urlsplit
 from uuid import UUID
 
-from protego import Protego
 from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 
@@ -84,7 +83,7 @@ def crawl(work: Work, webpage_id: UUID, number: int) -> None:
     began = time.monotonic()
     with work.transaction() as ctx:
         found = ctx.session.get(Webpage, webpage_id, with_for_update=True)
-        if found is None or found.crawl != number:
+        if found is None or found.crawl != number or _homeless(ctx, found):
             work.complete(ctx)
             return
         found.state = "processing"
@@ -118,6 +117,14 @@ def crawl(work: Work, webpage_id: UUID, number: int) -> None:
             continue
         with work.transaction() as ctx:
             _read(ctx, webpage_id, number, task, visit, staged, visitor, changed=changed)
+
+
+def _homeless(ctx: Ctx, webpage: Webpage) -> bool:
+    """Its collection was deleted and waits to be erased, and the webpage with it."""
+    if webpage.collection_id is None:
+        return False
+    home = ctx.session.get(Collection, webpage.collection_id)
+    return home is None or home.deleted_at is not None
 
 
 class Visitor:
@@ -211,6 +218,8 @@ class Visitor:
         self._visited_at = time.monotonic()
 
     def _rules(self, host: str) -> Protego | None:
+        from protego import Protego  # late: only a worker crawls
+
         try:
             answer = self._get(f"{host}/robots.txt", {"User-Agent": f"{AGENT}/1.0"}, most=ROBOTS_BYTES)
         except Failed as wrong:

@@ -215,7 +215,6 @@ class _Plan:
 
 def embed(work: Work, entry_id: UUID) -> None:
     """Cut and embed what an entry waits for, and show it. The job `knowledge.embed`."""
-    began = time.monotonic()
     with work.transaction() as ctx:
         held = _held(ctx, entry_id)
         if held is None:
@@ -229,7 +228,11 @@ def embed(work: Work, entry_id: UUID) -> None:
         _complete(work)
         return
     model = embedding.embedder(plan.model)
+    began = time.monotonic()
     passages = list(cut(unpacked(plan.content), plan.chunking))
+    # A text that takes long to cut gets a longer turn: each turn cuts it again.
+    turn = TURN + 4 * (time.monotonic() - began)
+    began = time.monotonic()
     if not passages:
         _refuse(work, entry_id, "empty", "There is no text in the file.")
         return
@@ -243,7 +246,7 @@ def embed(work: Work, entry_id: UUID) -> None:
         batch = passages[done : done + BATCH]
         vectors = embedding.of_passages(model, batch, Deadline(max(1.0, work.remaining() - 5))) if batch else []
         last = done + len(batch) >= len(passages)
-        tired = not last and (time.monotonic() - began > TURN or work.remaining() < 30)
+        tired = not last and (time.monotonic() - began > turn or work.remaining() < 30)
         with work.transaction() as ctx:
             _write(ctx, plan, batch, vectors)
             done += len(batch)

@@ -262,6 +262,12 @@ def expire(ctx: Ctx) -> int:
                 continue
             found.expired_at, found.expires_at = now, None
             theirs.session.flush()
+            theirs.session.execute(
+                update(Document)
+                .where(Document.home_id == collection_id, Document.deleted_at.is_(None))
+                .values(deleted_at=now, updated_at=now)
+                .execution_options(synchronize_session=False)
+            )
             outbox.enqueue(theirs, "knowledge.purge", {"collection_id": str(collection_id)})
             audit.record(theirs, "vector_store.expire", resource_type="vector_store", resource_id=collection_id)
     return len(due)

@@ -6,7 +6,6 @@ from email.headerregistry import Address
 from email.utils import parseaddr
 
 import idna
-from email_validator import EmailNotValidError, validate_email
 
 from domain.kernel.errors import Invalid
 
@@ -20,6 +19,8 @@ def wire_address(given: str) -> str:
     Names such as `localhost` and `mail.local` are domains too: whether they can be reached is the mail server's affair.
     Raises Invalid for what is no address; line breaks and control characters never pass.
     """
+    from email_validator import EmailNotValidError, validate_email  # late: its grammar takes 15 ms to compile
+
     local, _, domain = given.strip().rpartition("@")
     try:
         # The library judges the part before the @ alone: it knows no domains of private networks.

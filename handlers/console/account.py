@@ -107,6 +107,11 @@ def blueprint(database: Database) -> Blueprint:
         with _visit(database) as ctx:
             return jsonify(_claim(claims.decide(ctx, _token(), accepted=False)))
 
+    @made.app_context_processor
+    def everywhere() -> dict[str, Any]:
+        """For the bar at the top of all pages."""
+        return {"more_pages": [("/account", "Account")]}
+
     @made.errorhandler(DomainError)
     def refused(error: DomainError) -> tuple[Response, int]:
         status, title = CODES.get(error.code, CODES["internal"])

@@ -28,6 +28,8 @@ class Field:
     required: bool = True
     hint: str | None = None
     when: str | None = None
+    rare: str | None = None
+    """Folded away under these words: hardly anybody needs it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +226,8 @@ SITES: Mapping[str, Site] = {
                     "tenant_id",
                     "Tenant",
                     required=False,
-                    hint="The id of one of your tenants. Needed only by people who belong to several.",
+                    hint="The id of the one that you mean.",
+                    rare="I belong to several tenants",
                 ),
             ),
             then="signed-in",

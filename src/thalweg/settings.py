@@ -382,6 +382,13 @@ class Settings:
         ),
         (),
     )
+    setup_token: str = setting(
+        "federation",
+        "Whether Bee Flow's `POST /auth/setup`, which makes the first administrator, asks for the token that the server "
+        "prints as long as it is not set up. `auto`: in production.",
+        Choice("auto", "on", "off"),
+        "auto",
+    )
     saml_unsolicited: tuple[str, ...] = setting(
         "federation",
         "Organisations (by id) whose identity provider may start a sign-in by itself.",

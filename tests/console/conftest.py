@@ -122,6 +122,7 @@ def consoles(
             "data_dir": str(folder / "data"),
             "response_mismatch": "raise",
             "captcha_difficulty": "50",
+            "signup_policy": "public",
             "limits": wide(),
             "failed_sign_ins_per_address": "1000000",
             **settings,

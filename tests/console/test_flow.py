@@ -90,9 +90,10 @@ def test_thallus_from_sign_up_over_the_mail_to_a_first_call_and_out(console, tab
     assert shown(tab, "#said") == "You are signed out."
     assert not tab.run("document.querySelector('#signed-in').checkVisibility()")
     assert tab.run("document.querySelector('#curl').textContent") == ""
-    assert httpx.get(
-        f"{console.url}/thallus/api/v1/auth/me", headers={"Authorization": f"Bearer {token}"}
-    ).status_code == 401
+    assert (
+        httpx.get(f"{console.url}/thallus/api/v1/auth/me", headers={"Authorization": f"Bearer {token}"}).status_code
+        == 401
+    )
     assert tab.addresses() == {console.url.removeprefix("http://")}
 
 
@@ -125,3 +126,73 @@ def test_a_worn_link_is_answered_in_the_surface_s_own_words(console, tab, page):
     follow(tab, f"{console.url}/account/{page}?surface=thallus#evt_worn", form)
     fill(tab, form, **({"new_password": FRESH} if page == "reset" else {}))
     assert shown(tab, f"#{form} .refusal").startswith("This link is not valid any more.")
+
+
+def test_starter_from_registering_over_the_mail_to_the_end_of_another_session(console, tab):
+    email = "edsger@flow.example"
+    ready(tab, f"{console.url}/account/sign-up?surface=starter", "registerTenant")
+    tab.until("document.querySelector('#registerTenant [name=invite_token]').closest('[data-when]').hidden")
+    assert not tab.run("document.querySelector('#requestAccess').checkVisibility()")
+    fill(tab, "registerTenant", email=email, password="short-1", tenant_name="Shortest Path", accept_terms=True)
+    assert "14" in shown(tab, "#registerTenant-password-wrong")
+    fill(tab, "registerTenant", password=FRESH)
+    me = shown(tab, "#me")
+    assert email in me
+    assert "no" in me
+    assert tab.run("document.querySelector('#unverified').checkVisibility()")
+
+    link = console.mailed(email, "verify|confirm|address")[0]
+    assert "surface=starter" in link
+    line = tab.run("document.querySelector('#curl').textContent")
+    token = line.split("Bearer ")[1].rstrip("'")
+    follow(tab, link, "verifyEmail")
+    tab.run("document.querySelector('#verifyEmail button').click()")
+    assert shown(tab, "#said") == "Email verified successfully."
+
+    ready(tab, f"{console.url}/account/sign-in?surface=starter", "login")
+    fill(tab, "login", email=email, password=FRESH)
+    shown(tab, "#me")
+    assert not tab.run("document.querySelector('#unverified').checkVisibility()")
+    tab.until("document.querySelectorAll('#sessions tbody tr').length === 2")
+    other = "[...document.querySelectorAll('#sessions tbody tr')].find(r => !/this one/.test(r.innerText))"
+    tab.run(f"{other}.querySelector('button').click()")
+    tab.until("document.querySelectorAll('#sessions tbody tr').length === 1")
+    me = f"{console.url}/starter/api/v1/auth/me"
+    assert httpx.get(me, headers={"Authorization": f"Bearer {token}"}).status_code == 401
+    tab.run("document.querySelector('#renew').click()")
+    tab.until("/fresh/.test(document.querySelector('#signed-in > .doing').textContent)")
+    kept = tab.run("JSON.stringify([...Object.entries(localStorage), ...Object.entries(sessionStorage)])")
+    assert "rt_" not in kept
+    tab.run("document.querySelector('#out').click()")
+    shown(tab, "#said")
+
+
+def test_the_captcha_is_solved_in_the_browser_with_the_difficulty_of_production(consoles, tab):
+    hard = consoles("hard", captcha_difficulty="5000")
+    ready(tab, f"{hard.url}/account/forgot?surface=thallus", "forgotPassword")
+    fill(tab, "forgotPassword", email="nobody@flow.example")
+    assert "on its way" in shown(tab, "#said")
+
+
+def test_where_access_is_asked_for_the_page_shows_that_form_and_an_invite_lets_in(consoles, tab):
+    from domain.identity import invites
+
+    closed = consoles("closed", signup_policy="approval")
+    ready(tab, f"{closed.url}/account/sign-up?surface=starter", "requestAccess")
+    shown(tab, "#requestAccess")
+    assert shown(tab, "label[for=registerTenant-invite_token]") == "Invite"
+    wish = {"full_name": "Alan", "email": "alan@flow.example", "organization": "Bombe", "accept_terms": True}
+    fill(tab, "requestAccess", **wish)
+    assert "noted" in shown(tab, "#said")
+
+    with closed.context(platform=True) as ctx:
+        from datetime import timedelta
+
+        _, token = invites.issue(ctx, life=timedelta(hours=1), email="alan@flow.example", invited_by="The operator")
+    follow(tab, f"{closed.url}/account/invite?surface=starter#{token}", "registerTenant")
+    assert "The operator invites alan@flow.example to Starter" in shown(tab, "#invited")
+    assert tab.run("document.querySelector('#registerTenant [name=email]').readOnly")
+    fill(tab, "registerTenant", password=FRESH, tenant_name="Bombe", accept_terms=True)
+    assert "alan@flow.example" in shown(tab, "#me")
+    follow(tab, f"{closed.url}/account/invite?surface=starter#{token}")
+    assert "not open any more" in shown(tab, "#cannot")

@@ -30,7 +30,9 @@ def test_every_page_is_there_for_every_surface_and_asks_nothing_of_another_host(
     assert re.findall(r"<script(?! src=| type=\"application/json\")|\son\w+=|\sstyle=", page.text) == []
 
 
-@pytest.mark.parametrize("query", ["", "?surface=", "?surface=thalium", "?surface=thalian", "?surface=%00", "?surface=x"])
+@pytest.mark.parametrize(
+    "query", ["", "?surface=", "?surface=thalium", "?surface=thalian", "?surface=%00", "?surface=x"]
+)
 def test_a_surface_that_signs_nobody_in_has_no_pages(console, query):
     page = httpx.get(f"{console.url}/account/sign-in{query}", headers=BROWSER)
     assert page.status_code == 404
@@ -87,7 +89,8 @@ def test_every_field_has_a_label_and_tells_password_managers_what_it_is(console,
             assert len(ids) == len(set(ids))
             described = tab.run(
                 "[...document.querySelectorAll('[aria-describedby]')]"
-                ".flatMap(e => e.getAttribute('aria-describedby').split(' ')).filter(id => !document.getElementById(id))"
+                ".flatMap(e => e.getAttribute('aria-describedby').split(' '))"
+                ".filter(id => !document.getElementById(id))"
             )
             assert described == []
     tab.open(f"{console.url}/account/sign-in?surface=thallus")

@@ -138,7 +138,8 @@ def test_removal_is_for_good_and_harmless_when_repeated(home, server):
             byok.delete_model_settings(ctx, home.user)
     assert home.settings().provider is None
     assert home.settings().disclaimer_accepted_at is not None
-    assert "sealed" not in home.everything("SELECT 'sealed' FROM model_setting WHERE secret IS NOT NULL")
+    query = f"SELECT 'sealed' FROM model_setting WHERE secret IS NOT NULL AND user_id = '{home.user}'"
+    assert "sealed" not in home.everything(query)
 
 
 def test_a_refused_key_is_not_used_again_and_the_platforms_models_do_not_stand_in(home, server):

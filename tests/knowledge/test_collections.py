@@ -348,6 +348,8 @@ def test_an_unused_vector_store_expires_and_a_searched_one_does_not(world, store
     assert world.search(ada, "notice", collections=[store_id]).passages == []
     world.settle()
     with world.ctx(ada) as ctx:
-        assert ctx.session.scalar(select(func.count(Chunk.id))) == 0
+        for model in (Chunk, Document):
+            assert ctx.session.scalar(select(func.count()).select_from(model)) == 0
+        assert storage.get(ctx, UUID(file_id)).is_ready
     with pytest.raises(NotFound):
         attach(world, ada, store_id, file_id)

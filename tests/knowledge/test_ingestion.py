@@ -95,7 +95,7 @@ def test_killed_at_any_boundary_a_document_ends_complete_with_each_passage_once(
 
 def test_a_long_document_lets_others_have_the_worker_and_goes_on_in_another_job(world, monkeypatch):
     monkeypatch.setattr(ingestion, "BATCH", 4)
-    monkeypatch.setattr(ingestion, "TURN", -1.0)
+    monkeypatch.setattr(ingestion, "TURN", -1000.0)
     ada = world.person()
     document_id = world.upload(ada, TEXT, "architecture.md")
     count = world.settle()

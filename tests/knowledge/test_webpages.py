@@ -16,6 +16,7 @@ from domain.kernel.context import SystemActor
 from domain.kernel.errors import Conflict, NotFound, Unprocessable
 from domain.kernel.pages import OffsetPage
 from domain.knowledge import crawling
+from domain.knowledge.models import Webpage
 from domain.knowledge.webpages import normal
 
 
@@ -299,6 +300,19 @@ def test_removing_a_webpage_removes_what_it_brought(world, site):
     world.settle()
     with pytest.raises(NotFound):
         get(world, ada, webpage_id)
+
+
+def test_a_webpage_of_a_deleted_knowledge_base_is_not_crawled_and_goes_with_it(world, site):
+    site.page("/d", "Words that nobody will read any more.")
+    ada = world.person()
+    base = world.collection(ada, "knowledge_base")
+    webpage_id = add(world, ada, site.url + "/d", collection_id=base)
+    with world.ctx(ada) as ctx:
+        knowledge.delete_collection(ctx, base)
+    world.settle()
+    assert site.asked == []
+    with world.ctx(ada) as ctx:
+        assert ctx.session.get(Webpage, webpage_id) is None
 
 
 def test_a_transcript_cites_the_second(world):

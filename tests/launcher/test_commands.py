@@ -119,6 +119,25 @@ def test_a_brain_can_be_made_and_found(thalweg):
     assert "warehouse" in listed.stdout
 
 
+def test_an_operator_sets_plan_networks_and_idle_time_of_an_organisation(thalweg):
+    thalweg("key", "create", "one", "-o", "north", "--create")
+    assert "plan pro of thallus" in thalweg("organisation", "plan", "north", "thallus", "pro").stdout
+    assert "10.0.0.0/8" in thalweg("organisation", "networks", "north", "10.1.2.3/8").stdout
+    assert "30 idle minutes" in thalweg("organisation", "idle", "north", "30").stdout
+    shown = json.loads(thalweg("organisation", "list", "--json").stdout)
+    north = next(row for row in shown if row["slug"] == "north")
+    assert "thallus=pro" in north["plans"]
+    assert north["networks"] == "10.0.0.0/8"
+
+
+def test_an_operator_is_told_what_is_wrong_with_a_network_or_a_plan(thalweg):
+    thalweg("key", "create", "one", "-o", "south", "--create")
+    for wrong in (("networks", "south", "10.0.0.0/99"), ("plan", "south", "thallus", "gold")):
+        done = thalweg("organisation", *wrong)
+        assert done.returncode != 0
+        assert "Traceback" not in done.stderr
+
+
 def test_the_first_run_greets_with_a_call_to_paste_and_the_next_ones_do_not(thalweg, database_url):
     thalweg("key", "create", "somebody was here")
     greeting = thalweg("demo").stdout

@@ -7,26 +7,14 @@ import ast
 import math
 import operator
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
-
-import simpleeval  # type: ignore[import-untyped]
 
 from domain.agents.tools.registry import ToolProblem, ToolResult, ToolRun
 
 LONGEST = 500
 LARGEST = 10.0**60
-_OPERATORS = {
-    ast.Add: simpleeval.safe_add,
-    ast.Sub: operator.sub,
-    ast.Mult: simpleeval.safe_mult,
-    ast.Div: operator.truediv,
-    ast.FloorDiv: operator.floordiv,
-    ast.Mod: operator.mod,
-    ast.Pow: simpleeval.safe_power,
-    ast.USub: operator.neg,
-    ast.UAdd: operator.pos,
-}
 _FUNCTIONS = {
     "abs": abs, "round": round, "min": min, "max": max, "sum": lambda *given: math.fsum(given), "sqrt": math.sqrt,
     "exp": math.exp, "log": math.log, "log10": math.log10, "sin": math.sin, "cos": math.cos, "tan": math.tan,
@@ -43,7 +31,9 @@ def evaluate(expression: str) -> int | float:
         raise ToolProblem(f"An expression has 1 to {LONGEST} characters.")
     if set(text) & set(";\n\r='\"[]{}:"):
         raise ToolProblem("This is not an arithmetic expression that can be evaluated.")
-    evaluator = simpleeval.SimpleEval(operators=_OPERATORS, functions=_FUNCTIONS, names=_NAMES)
+    import simpleeval  # late: few processes calculate
+
+    evaluator = simpleeval.SimpleEval(operators=_operators(), functions=_FUNCTIONS, names=_NAMES)
     try:
         value = evaluator.eval(text)
     except ZeroDivisionError:
@@ -63,3 +53,20 @@ def calculate(run: ToolRun, given: Mapping[str, Any]) -> ToolResult:
     value = evaluate(given["expression"])
     shown = str(value) if isinstance(value, int) else f"{value:.12g}"
     return ToolResult(f"{given['expression'].strip()} = {shown}", {"value": value})
+
+
+@cache
+def _operators() -> dict[type[ast.AST], Callable[..., Any]]:
+    import simpleeval  # type: ignore[import-untyped]  # late: see `evaluate`
+
+    return {
+        ast.Add: simpleeval.safe_add,
+        ast.Sub: operator.sub,
+        ast.Mult: simpleeval.safe_mult,
+        ast.Div: operator.truediv,
+        ast.FloorDiv: operator.floordiv,
+        ast.Mod: operator.mod,
+        ast.Pow: simpleeval.safe_power,
+        ast.USub: operator.neg,
+        ast.UAdd: operator.pos,
+    }

@@ -78,10 +78,10 @@ def come_in(
 def _into(ctx: Ctx, vouched: Vouched, account: Account | None, organisation_id: UUID) -> Account:
     """Into the organisation whose own provider vouches, as its sign-up settings have it."""
     with acting_for(ctx, organisation_id) as inside:
-        signup: dict[str, Any] = organisations.get_organisation(inside).settings.get("signup", {})
-    domains = signup.get("allowed_domains") or []
+        rules_of_entry: dict[str, Any] = organisations.get_organisation(inside).settings.get("signup", {})
+    domains = rules_of_entry.get("allowed_domains") or []
     assert vouched.email is not None
-    if not signup.get("provision_from_sso", True):
+    if not rules_of_entry.get("provision_from_sso", True):
         raise NotAdmitted("signup_disabled")
     if domains and rules.domain_of(vouched.email) not in domains:
         raise NotAdmitted("domain_not_allowed")

@@ -14,9 +14,6 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from joserfc import jwt
-from joserfc.errors import JoseError
-from joserfc.jwk import JWKRegistry, KeySet
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 
 from domain.identity.federation import rules
@@ -103,6 +100,9 @@ class Issuer:
 
     def keys(self, fresh: bool = False) -> KeySet:
         """The issuer's public keys; with `fresh` fetched once more, unless that was done a moment ago."""
+        from joserfc.errors import JoseError  # late: see `domain.identity.tokens`
+        from joserfc.jwk import JWKRegistry, KeySet
+
         url = self.endpoints().keys
         with self._lock:
             known = self._keys
@@ -163,6 +163,9 @@ class Issuer:
         return claims
 
     def _verified(self, token: object) -> dict[str, Any]:
+        from joserfc import jwt  # late: see `domain.identity.tokens`
+        from joserfc.errors import JoseError
+
         if not isinstance(token, str) or len(token) > 16_384:
             raise TokenRefused
         for fresh in (False, True):

@@ -12,39 +12,21 @@ import binascii
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-
-from cryptography import x509
-from lxml import etree
-from signxml.algorithms import DigestAlgorithm, SignatureMethod
-from signxml.exceptions import SignXMLException
-from signxml.verifier import SignatureConfiguration, XMLVerifier
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from domain.identity.federation import rules, xml
 from domain.identity.federation.saml_metadata import EMAIL, TRANSIENT, IdentityProvider, ServiceProvider, moment
-from domain.identity.federation.xml import DS, SAML, SAMLP, Element, children, named, text
+from domain.identity.federation.xml import DS, SAML, SAMLP, children, named, text
 from domain.kernel.errors import Forbidden, Invalid
+
+if TYPE_CHECKING:
+    from cryptography import x509
+
+    from domain.identity.federation.xml import Element
 
 SUCCESS = "urn:oasis:names:tc:SAML:2.0:status:Success"
 BEARER = "urn:oasis:names:tc:SAML:2.0:cm:bearer"
-
-_CONFIGURATION = {
-    "location": "./",
-    "expect_references": 1,
-    "signature_methods": frozenset(
-        {
-            SignatureMethod.RSA_SHA256,
-            SignatureMethod.RSA_SHA384,
-            SignatureMethod.RSA_SHA512,
-            SignatureMethod.SHA256_RSA_MGF1,
-            SignatureMethod.SHA384_RSA_MGF1,
-            SignatureMethod.SHA512_RSA_MGF1,
-            SignatureMethod.ECDSA_SHA256,
-            SignatureMethod.ECDSA_SHA384,
-            SignatureMethod.ECDSA_SHA512,
-        }
-    ),
-    "digest_algorithms": frozenset({DigestAlgorithm.SHA256, DigestAlgorithm.SHA384, DigestAlgorithm.SHA512}),
-}
 
 _ENVELOPED = "http://www.w3.org/2000/09/xmldsig#enveloped-signature"
 _EXCLUSIVE = "http://www.w3.org/2001/10/xml-exc-c14n#"
@@ -153,6 +135,8 @@ def verify(response: Response, idp: IdentityProvider, sp: ServiceProvider, now: 
 
 
 def _refuse_wrapping(root: Element) -> None:
+    from lxml import etree  # late: see `_verified`
+
     every = [node for node in root.iter() if isinstance(node.tag, str)]
     if sum(etree.QName(node).localname == "Assertion" for node in every) != 1:
         raise Untrusted("there is not one assertion")
@@ -211,7 +195,37 @@ def _signed(
     return covered
 
 
+@cache
+def _configuration() -> dict[str, Any]:
+    """What of XML signatures is taken."""
+    from signxml.algorithms import DigestAlgorithm, SignatureMethod  # late: see `_verified`
+
+    return {
+        "location": "./",
+        "expect_references": 1,
+        "signature_methods": frozenset(
+            {
+                SignatureMethod.RSA_SHA256,
+                SignatureMethod.RSA_SHA384,
+                SignatureMethod.RSA_SHA512,
+                SignatureMethod.SHA256_RSA_MGF1,
+                SignatureMethod.SHA384_RSA_MGF1,
+                SignatureMethod.SHA512_RSA_MGF1,
+                SignatureMethod.ECDSA_SHA256,
+                SignatureMethod.ECDSA_SHA384,
+                SignatureMethod.ECDSA_SHA512,
+            }
+        ),
+        "digest_algorithms": frozenset({DigestAlgorithm.SHA256, DigestAlgorithm.SHA384, DigestAlgorithm.SHA512}),
+    }
+
+
 def _verified(element: Element, certificates: Sequence[x509.Certificate], now: datetime) -> Element:
+    # The libraries of XML signatures weigh 6 MiB, and only SAML needs them.
+    from lxml import etree
+    from signxml.exceptions import SignXMLException
+    from signxml.verifier import SignatureConfiguration, XMLVerifier
+
     signatures = children(element, DS, "Signature")
     own = element.get("ID")
     if len(signatures) != 1 or not own:
@@ -237,7 +251,7 @@ def _verified(element: Element, certificates: Sequence[x509.Certificate], now: d
                 x509_cert=certificate,
                 parser=xml.parser(),
                 id_attribute="ID",
-                expect_config=SignatureConfiguration(verification_time=at, **_CONFIGURATION),  # type: ignore[arg-type]
+                expect_config=SignatureConfiguration(verification_time=at, **_configuration()),
             )
         except (SignXMLException, etree.LxmlError, ValueError, TypeError, KeyError, NotImplementedError) as error:
             why = type(error).__name__

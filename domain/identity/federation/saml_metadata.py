@@ -7,13 +7,16 @@ import binascii
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from cryptography import x509
-from lxml import etree
+from domain.identity.federation.xml import DS, MD, SAMLP, Unreadable, children, named, parse
 
-from domain.identity.federation.xml import DS, MD, SAMLP, Element, Unreadable, children, named, parse
+if TYPE_CHECKING:
+    from cryptography import x509
+
+    from domain.identity.federation.xml import Element
 
 POST = "urn:oasis:names:tc:SAML:2.0:bindings:HTTP-POST"
 REDIRECT = "urn:oasis:names:tc:SAML:2.0:bindings:HTTP-Redirect"
@@ -82,6 +85,8 @@ def read_identity_provider(data: bytes, organisation_id: UUID, *, unsolicited: b
 def write_service_provider(sp: ServiceProvider) -> bytes:
     """The metadata to hand to an identity provider. It has no secrets and no keys: nothing is encrypted to this server,
     and its requests are not signed."""
+    from lxml import etree  # late: only SAML needs it
+
     root = etree.Element(named(MD, "EntityDescriptor"), {"entityID": sp.entity_id}, nsmap={"md": MD})
     role = etree.SubElement(
         root,
@@ -103,6 +108,8 @@ def write_service_provider(sp: ServiceProvider) -> bytes:
 
 
 def _certificates(role: Element) -> Iterable[x509.Certificate]:
+    from cryptography import x509  # late: only SAML needs it
+
     for key in children(role, MD, "KeyDescriptor"):
         if key.get("use") in (None, "signing"):
             for given in key.iter(named(DS, "X509Certificate")):

@@ -15,8 +15,6 @@ import zlib
 from datetime import UTC, datetime
 from uuid import UUID
 
-from lxml import etree
-
 from domain.identity.federation import rules
 from domain.identity.federation.saml_metadata import POST, IdentityProvider, ServiceProvider
 from domain.identity.federation.xml import SAML, SAMLP, named
@@ -30,6 +28,8 @@ def url(idp: IdentityProvider, sp: ServiceProvider, now: datetime, return_to: st
     """Where to send a browser that wants to sign in (redirect binding); None where the provider takes none."""
     if idp.sign_in_url is None:
         return None
+    from lxml import etree  # late: only SAML needs it
+
     root = etree.Element(
         named(SAMLP, "AuthnRequest"),
         {

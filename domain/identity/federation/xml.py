@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from lxml import etree
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lxml import etree
+    from lxml.etree import _Element as Element
 
 MAX_BYTES = 256 * 1024
 MAX_ELEMENTS = 5_000
@@ -11,8 +15,6 @@ SAML = "urn:oasis:names:tc:SAML:2.0:assertion"
 SAMLP = "urn:oasis:names:tc:SAML:2.0:protocol"
 MD = "urn:oasis:names:tc:SAML:2.0:metadata"
 DS = "http://www.w3.org/2000/09/xmldsig#"
-
-Element = etree._Element
 
 
 class Unreadable(ValueError):
@@ -27,6 +29,8 @@ def parse(data: bytes, most: int = MAX_BYTES) -> Element:
     """
     if not 0 < len(data) <= most or b"\x00" in data or b"<!DOCTYPE" in data.upper() or b"<!ENTITY" in data.upper():
         raise Unreadable
+    from lxml import etree  # 4 MiB that only SAML needs
+
     try:
         data.decode("utf-8")
         root = etree.fromstring(data, parser())
@@ -43,6 +47,8 @@ def parse(data: bytes, most: int = MAX_BYTES) -> Element:
 
 def parser() -> etree.XMLParser:
     """A fresh parser: they keep state and are not shared between threads."""
+    from lxml import etree  # late, as in `parse`
+
     return etree.XMLParser(
         encoding="utf-8",
         resolve_entities=False,

@@ -117,6 +117,7 @@
     if (!input) return null;
     const line = document.getElementById(input.id + "-wrong");
     input.setAttribute("aria-invalid", "true");
+    if (input.closest("details")) input.closest("details").open = true;
     line.textContent = line.textContent ? line.textContent + " " + text : text;
     line.hidden = false;
     return input;

@@ -1,0 +1,97 @@
+"""Thallus' documents on the running platform: upload, wait, ask, get the cited passage; a killed worker."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from recipes import Person, World
+
+ROOT = Path(__file__).parents[1]
+BASE = "/thallus/api/v1/documents"
+
+
+@pytest.fixture(scope="module")
+def reading(running: Any) -> Iterator[Any]:
+    """The platform with a worker of the queue in which strangers' files are read."""
+    running.start("worker-untrusted", "worker", "--queue", "untrusted")
+    yield running
+    if "worker-untrusted" in running.processes:
+        running.processes["worker-untrusted"].terminate()
+        running.processes.pop("worker-untrusted").wait(20)
+
+
+def upload(world: World, who: Person, name: str, content: bytes, **form: str) -> httpx.Response:
+    return httpx.post(
+        f"{world.url}{BASE}/upload",
+        files={"file": (name, content, "application/octet-stream")},
+        data=form,
+        headers=who.headers(),
+        timeout=60,
+    )
+
+
+def ended(world: World, who: Person, document_id: str, seconds: float = 60.0) -> dict[str, Any]:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        told: dict[str, Any] = httpx.get(f"{world.url}{BASE}/{document_id}/status", headers=who.headers()).json()
+        if told["status"] in ("completed", "failed"):
+            return told
+        time.sleep(0.2)
+    raise AssertionError(f"the document is still {told}")
+
+
+def test_what_is_uploaded_is_found_with_its_place_and_comes_back_as_it_was(reading: Any, world: World) -> None:
+    who = world.person("thallus")
+    content = (ROOT / "docs" / "operations.md").read_bytes()
+    made = upload(world, who, "operations.md", content, title="Running it")
+    assert made.status_code == 201, made.text
+    document = made.json()
+    assert made.headers["location"].endswith(f"{BASE}/{document['id']}")
+    told = ended(world, who, document["id"])
+    assert (told["status"], told["progress"], told["error"]) == ("completed", 100, None), told
+    found = httpx.post(
+        f"{world.url}{BASE}/query",
+        json={"query": "Which PostgreSQL extensions are needed?"},
+        headers=who.headers(),
+        timeout=30,
+    ).json()
+    best = found["results"][0]
+    assert found["search_type"] == "hybrid"
+    assert best["document_id"] == document["id"]
+    assert "PostgreSQL" in [best["text"][span["start"] : span["end"]] for span in best["highlights"]]
+    assert best["citation"]["snippet"] in best["text"]
+    chunks = httpx.get(f"{world.url}{BASE}/{document['id']}/chunks", headers=who.headers()).json()
+    assert chunks["total"] == told["chunk_count"] > 1
+    assert best["chunk_id"] in [chunk["id"] for chunk in chunks["items"]]
+    part = httpx.get(f"{world.url}{BASE}/{document['id']}/download", headers=who.headers() | {"Range": "bytes=5-24"})
+    assert (part.status_code, part.content) == (206, content[5:25])
+    again = upload(world, who, "again.md", content)
+    assert again.status_code == 409
+    assert again.json()["details"]["document_id"] == document["id"]
+
+
+def test_a_file_that_is_not_what_it_says_is_refused_and_a_broken_one_fails_with_a_reason(
+    reading: Any, world: World
+) -> None:
+    who = world.person("thallus")
+    assert upload(world, who, "a.pdf", b"MZ\x90\x00\x03\x00\x00\x00").status_code == 415
+    assert upload(world, who, "a.exe", b"words").status_code == 415
+    document = upload(world, who, "broken.pdf", b"%PDF-1.7\n1 0 obj\n<<").json()
+    told = ended(world, who, document["id"])
+    assert (told["status"], told["error"]["code"]) == ("failed", "unreadable")
+    assert "damaged" in told["error"]["message"]
+
+
+def test_a_worker_that_is_killed_while_it_reads_costs_no_document(reading: Any, world: World) -> None:
+    who = world.person("thallus")
+    ids = [upload(world, who, f"{n}.md", f"# Part {n}\n\nWords of part {n}.".encode()).json()["id"] for n in range(6)]
+    reading.kill("worker-untrusted")
+    reading.start("worker-untrusted", "worker", "--queue", "untrusted")
+    for document_id in ids:
+        told = ended(world, who, document_id)
+        assert (told["status"], told["chunk_count"]) == ("completed", 1), told
