@@ -54,6 +54,7 @@ class Platform:
         self._stopping = threading.Event()
 
     def start(self, forget: Callable[[str | None], None]) -> None:
+        console.setup.announce(self.database)
         threading.Thread(
             target=identity.revocations.listen,
             args=(self.database, forget),
@@ -76,6 +77,7 @@ class Platform:
             console.captcha.blueprint,
             console.keys.blueprint(self.database),
             console.account.blueprint(self.database),
+            console.pictures.blueprint(self.database),
         )
 
     def gauges(self) -> Mapping[str, tuple[str, Callable[[], float]]]:

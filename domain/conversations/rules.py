@@ -92,6 +92,7 @@ def cited(text: str, known: Mapping[int, Any]) -> list[int]:
 def snippet(text: str, answer: str, number: int, longest: int = 600) -> str:
     """The passage as it was used: around the words that the answer quotes from it, else its beginning."""
     at = 0
+    text = " ".join(text.split())
     for quote in re.findall(rf"“([^”]+)” \[{number}\]", answer):
         if (found := text.find(quote)) >= 0:
             at = max(0, found - 80)

@@ -9,19 +9,22 @@ from uuid import UUID
 from sqlalchemy import delete, or_, select, update
 
 from domain import audit
-from domain.identity import memberships, revocations
+from domain.identity import memberships, revocations, waitlist
 from domain.identity.keys import revoke_keys_of
 from domain.identity.models import (
     Account,
     ExternalIdentity,
+    Invite,
     Membership,
     OneTimeToken,
     Organisation,
     PasswordHistory,
+    Picture,
     RefreshToken,
     SignInFlow,
     SigningKey,
     SignInGuard,
+    SignupRequest,
     SpentNonce,
     UserSession,
 )
@@ -50,6 +53,9 @@ def purge_expired(ctx: Ctx) -> int:
         delete(SignInGuard).where(
             SignInGuard.updated_at <= now - timedelta(days=7),
             or_(SignInGuard.locked_until.is_(None), SignInGuard.locked_until <= now),
+        ),
+        delete(SignupRequest).where(
+            SignupRequest.organisation_id.is_not(None), SignupRequest.decided_at <= now - waitlist.SHOWN
         ),
         delete(SigningKey).where(SigningKey.retires_at <= now),
     ):
@@ -132,7 +138,7 @@ def _close(inside: Ctx, organisation_id: UUID) -> None:
 def _erase(ctx: Ctx, account: Account) -> None:
     now: datetime = ctx.now()
     revoke_keys_of(ctx, account.id)
-    for table in (ExternalIdentity, PasswordHistory, OneTimeToken, UserSession):
+    for table in (ExternalIdentity, PasswordHistory, OneTimeToken, UserSession, Picture, Invite, SignupRequest):
         ctx.session.execute(
             delete(table).where(table.account_id == account.id).execution_options(synchronize_session=False)
         )

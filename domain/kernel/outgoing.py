@@ -12,19 +12,20 @@ again. No proxy is taken from the environment.
 from __future__ import annotations
 
 import ipaddress
-import socket
-import ssl
 import threading
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import httpcore
-import httpx
 import orjson
 
 from domain.kernel.errors import DomainError, Unavailable
+
+if TYPE_CHECKING:
+    import ssl
+
+    import httpx
 
 __all__ = ["Answer", "Client", "Refused", "UpstreamFailed", "client", "use"]
 
@@ -89,12 +90,17 @@ class Client:
         self._seconds = seconds
         self._max_bytes = max_bytes
         self._places = threading.BoundedSemaphore(at_once)
-        self._client = httpx.Client(
-            transport=_transport(_Guarded(self._networks), verify or ssl.create_default_context()),
-            follow_redirects=False,
-            trust_env=False,
-            headers={"User-Agent": "thalweg", "Accept-Encoding": "gzip"},
-        )
+        self._verify = verify
+        self._making = threading.Lock()
+        self._client: httpx.Client | None = None
+
+    def _made(self) -> httpx.Client:
+        from domain.kernel import outgoing_transport  # late: libraries and certificates take 40 ms and 5 MiB
+
+        with self._making:
+            if self._client is None:
+                self._client = outgoing_transport.client(self.may_call, self._verify)
+            return self._client
 
     def get(self, url: str, **given: Any) -> Answer:
         """`request("GET", ...)`."""
@@ -142,9 +148,13 @@ class Client:
         content: bytes | None,
         auth: tuple[str, str] | None,
     ) -> Answer:
-        _deadline.end = end
+        import httpx  # late, as in `_made`
+
+        from domain.kernel import outgoing_transport
+
+        outgoing_transport.end_at(end)
         try:
-            with self._client.stream(
+            with self._made().stream(
                 method,
                 url,
                 headers=headers,
@@ -171,73 +181,8 @@ class Client:
 
     def close(self) -> None:
         """Close idle connections."""
-        self._client.close()
-
-
-class _Guarded(httpcore.NetworkBackend):
-    """Connects to judged addresses only."""
-
-    def __init__(self, allowed: tuple[Network, ...]) -> None:
-        self._allowed = allowed
-        self._plain = httpcore.SyncBackend()
-
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Any = None,
-    ) -> httpcore.NetworkStream:
-        failure: Exception | None = None
-        for address in _resolved(host, port)[:4]:
-            if not callable_address(address, self._allowed):
-                failure = Refused()
-                continue
-            try:
-                stream = self._plain.connect_tcp(str(address), port, _left(timeout), local_address, socket_options)
-                return _Timed(stream)
-            except (httpcore.ConnectError, httpcore.ConnectTimeout) as away:
-                failure = away
-        raise failure or httpcore.ConnectError("no address")
-
-    def connect_unix_socket(self, path: str, timeout: float | None = None, socket_options: Any = None) -> Any:
-        raise Refused
-
-
-class _Timed(httpcore.NetworkStream):
-    """Keeps the whole request within its time: a server that sends a byte now and then must not hold a thread."""
-
-    def __init__(self, stream: httpcore.NetworkStream) -> None:
-        self._stream = stream
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._stream.read(max_bytes, _left(timeout))
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._stream.write(buffer, _left(timeout))
-
-    def close(self) -> None:
-        self._stream.close()
-
-    def start_tls(
-        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
-    ) -> httpcore.NetworkStream:
-        return _Timed(self._stream.start_tls(ssl_context, server_hostname, _left(timeout)))
-
-    def get_extra_info(self, info: str) -> Any:
-        return self._stream.get_extra_info(info)
-
-
-_deadline = threading.local()
-"""`end`: when the request of this thread has to be over (monotonic)."""
-
-
-def _left(timeout: float | None) -> float:
-    left: float = _deadline.end - time.monotonic()
-    if left <= 0:
-        raise httpcore.ReadTimeout("the request took too long")
-    return left if timeout is None else min(left, timeout)
+        if self._client is not None:
+            self._client.close()
 
 
 def callable_address(address: Address, allowed: Iterable[Network] = ()) -> bool:
@@ -254,29 +199,6 @@ def callable_address(address: Address, allowed: Iterable[Network] = ()) -> bool:
         if within is not None:
             return callable_address(within, allowed)
     return address.is_global and not address.is_multicast
-
-
-def _resolved(host: str, port: int) -> list[Address]:
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
-        raise httpcore.ConnectError("the name is not known") from None
-    unique = dict.fromkeys(str(entry[4][0]).partition("%")[0] for entry in found)
-    return [ipaddress.ip_address(text) for text in unique]
-
-
-def _transport(backend: httpcore.NetworkBackend, verify: ssl.SSLContext) -> httpx.HTTPTransport:
-    transport = httpx.HTTPTransport(verify=verify, trust_env=False)
-    # httpx has no public way to give its pool another network: the pool is httpcore's public class all the same.
-    transport._pool = httpcore.ConnectionPool(
-        ssl_context=verify,
-        max_connections=100,
-        max_keepalive_connections=20,
-        keepalive_expiry=15.0,
-        http1=True,
-        network_backend=backend,
-    )
-    return transport
 
 
 _client: Client | None = None

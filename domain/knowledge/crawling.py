@@ -10,6 +10,7 @@ import hashlib
 import io
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 from uuid import UUID
 
@@ -27,6 +28,9 @@ from domain.knowledge.extraction.blocks import Unreadable
 from domain.knowledge.extraction.kinds import KINDS
 from domain.knowledge.models import Collection, Document, Webpage, WebpagePart
 from domain.knowledge.webpages import key_of, next_after, normal
+
+if TYPE_CHECKING:
+    from protego import Protego
 
 AGENT = "ThalwegBot"
 PAGE_BYTES = 5 << 20

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from flask import Blueprint, Response, current_app, jsonify, render_template, request
 from werkzeug.exceptions import NotFound
 
-from domain.identity import welcome
+from domain.identity import roles, welcome
 from domain.identity.connector import claims
 from domain.identity.policies import DELETION_GRACE
 from domain.kernel.context import AnonymousActor
@@ -206,10 +206,12 @@ def _token() -> str:
 
 
 def _welcome(found: Welcome) -> dict[str, Any]:
+    """An invitation, its role as the surface in the address calls it."""
+    surface = request.args.get("surface", "")
     return {
         "organisation": found.organisation,
         "invited_by": found.invited_by,
-        "role": found.role,
+        "role": roles.called(surface, found.role) if found.role and surface in SITES else None,
         "email": found.email,
         "has_account": found.has_account,
         "expires_at": timestamp(found.expires_at),

@@ -53,7 +53,7 @@ def test_somebody_with_an_account_joins_with_one_click_and_once(console, tab, or
     token = invited(console, organisation, "Grace@invites.example")
     follow(tab, f"{console.url}/account/invite?surface=thallus#{token}")
     text = shown(tab, "#invited")
-    assert "Ada Lovelace invites Grace@invites.example to “Ada Lovelace's Workspace” (member)" in text
+    assert "Ada Lovelace invites Grace@invites.example to “Ada Lovelace's Workspace” (user)" in text
     assert not tab.run("document.querySelector('#register').checkVisibility()")
     shown(tab, "#join button")
     tab.run("document.querySelector('#join button').click()")

@@ -31,7 +31,7 @@ def evaluate(expression: str) -> int | float:
         raise ToolProblem(f"An expression has 1 to {LONGEST} characters.")
     if set(text) & set(";\n\r='\"[]{}:"):
         raise ToolProblem("This is not an arithmetic expression that can be evaluated.")
-    import simpleeval  # late: few processes calculate
+    import simpleeval  # type: ignore[import-untyped]  # late: few processes calculate
 
     evaluator = simpleeval.SimpleEval(operators=_operators(), functions=_FUNCTIONS, names=_NAMES)
     try:
@@ -57,7 +57,7 @@ def calculate(run: ToolRun, given: Mapping[str, Any]) -> ToolResult:
 
 @cache
 def _operators() -> dict[type[ast.AST], Callable[..., Any]]:
-    import simpleeval  # type: ignore[import-untyped]  # late: see `evaluate`
+    import simpleeval  # late: see `evaluate`
 
     return {
         ast.Add: simpleeval.safe_add,

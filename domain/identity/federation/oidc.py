@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
@@ -19,6 +19,9 @@ from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 from domain.identity.federation import rules
 from domain.kernel import crypto, outgoing
 from domain.kernel.outgoing import UpstreamFailed
+
+if TYPE_CHECKING:
+    from joserfc.jwk import KeySet
 
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 """Asymmetric ones alone: with HS256 the public key would be the secret, `none` needs no key at all."""

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lxml import etree
-    from lxml.etree import _Element as Element
+
+    Element = etree._Element
 
 MAX_BYTES = 256 * 1024
 MAX_ELEMENTS = 5_000

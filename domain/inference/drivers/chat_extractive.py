@@ -17,9 +17,9 @@ from domain.inference.ports import Deadline, Embedder, Usage
 from domain.inference.sentences import sentences
 
 UNKNOWN = "I found nothing about this in what you may see, so I do not know."
-SUPPORTS = 0.46
+SUPPORTS = 0.42
 """From this worth on, a sentence supports an answer; measured in docs/conversations.md."""
-ALONE = 0.30
+ALONE = 0.28
 """Similarity below which shared words alone prove nothing."""
 QUOTES = 4
 BEHIND = 0.75
@@ -97,21 +97,21 @@ class ExtractiveChat:
         """The sentences that support an answer to `question`, the best first, none twice."""
         wanted = _words(question)
         found = [
-            (source, sentence.text.strip())
+            (source, heading, text)
             for source in sources
-            for sentence in sentences(source.text, 200)
-            if len(sentence.text) >= 12 and not sentence.text.rstrip().endswith(("?", ":"))
+            for heading, text in quotable(source.text)
+            if len(text) >= 12 and not text.endswith(("?", ":"))
         ]
         # Shared words decide which are looked at closely; a source's own rank breaks ties.
-        found.sort(key=lambda pair: (-len(wanted & _words(pair[1])), pair[0].number))
+        found.sort(key=lambda each: (-len(wanted & _words(each[2])), each[0].number))
         found = found[:LOOKED_AT]
         if not found:
             return []
-        vectors = self._embedder().embed([question, *(text for _, text in found)], deadline)
+        vectors = self._embedder().embed([question, *(text for _, _, text in found)], deadline)
         near = vectors[1:] @ vectors[0]
         scored = []
-        for (source, text), similarity in zip(found, near, strict=True):
-            shared = _words(text) | _words(source.title)
+        for (source, heading, text), similarity in zip(found, near, strict=True):
+            shared = _words(text) | _words(heading) | _words(source.title)
             covered = len(wanted & shared) / len(wanted) if wanted else 0.0
             worth = 0.65 * float(similarity) + 0.35 * covered
             if worth >= SUPPORTS and float(similarity) >= ALONE:
@@ -124,6 +124,44 @@ class ExtractiveChat:
             if all(_apart(quote.text, other.text) for other in chosen):
                 chosen.append(quote)
         return chosen
+
+
+def quotable(text: str) -> list[tuple[str, str]]:
+    """The sentences of a passage, each with the heading it stands under. Lines that were broken to fit a page are one
+    sentence again; headings and code are nothing to quote. Pure."""
+    found: list[tuple[str, str]] = []
+    heading = ""
+    paragraph: list[str] = []
+    fenced = False
+
+    def end() -> None:
+        found.extend((heading, each.text.strip()) for each in sentences(" ".join(paragraph), 200))
+        paragraph.clear()
+
+    for line in text.split("\n"):
+        bare = line.strip()
+        if bare.startswith("```"):
+            end()
+            fenced = not fenced
+        elif fenced:
+            continue
+        elif bare.startswith("#"):
+            end()
+            heading = bare.lstrip("# ")
+        elif bare.startswith("|"):
+            end()
+            if not re.fullmatch(r"[|\s:-]*", bare):
+                found.append((heading, bare.strip("| ").replace(" | ", ": ", 1)))
+            elif found:
+                found.pop()  # the line above the rule names the columns
+        else:
+            # A line that begins like an item, or follows one that ended, begins anew.
+            if not bare or re.match(r"(?:[-*•]|\d+[.)])\s", bare):
+                end()
+            if bare:
+                paragraph.append(bare)
+    end()
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -387,7 +387,7 @@
 
   // --- invitations and claims ------------------------------------------------------------------------------------
 
-  const post = (url) => call({ method: "POST", url }, { token });
+  const post = (url) => call({ method: "POST", url: url + "?surface=" + site.key }, { token });
 
   function closed(answer) {
     all("[data-with-token]").forEach((element) => { element.hidden = true; });
