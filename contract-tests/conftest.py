@@ -279,6 +279,14 @@ def world(running: Running) -> World:
     return World(running.url, running.database, running.logs / "data")
 
 
+@pytest.fixture(autouse=True)
+def tidied(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a recipe changed for the whole server is put right after the test."""
+    yield
+    if "world" in request.fixturenames:
+        request.getfixturevalue("world").tidy()
+
+
 @pytest.fixture(scope="session")
 def platforms(
     tmp_path_factory: pytest.TempPathFactory, postgres: Any, migrated_template: str

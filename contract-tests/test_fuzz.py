@@ -51,7 +51,7 @@ def test_no_request_that_the_contract_allows_or_forbids_gets_an_undeclared_answe
         "--max-examples",
         "500" if DEEP else "25" if surface == "thalium" else "5",
         "--workers",
-        "2",
+        "1",  # with more, Python 3.11 counts the depth of its parser wrongly now and then (CPython gh-106905)
         "--request-timeout",
         "30",
         "--suppress-health-check",

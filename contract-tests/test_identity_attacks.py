@@ -190,7 +190,7 @@ def test_what_is_no_access_token_is_not_taken_for_one(world: World, call: Caller
     for credential in (str(person.refresh_token), key, service, person.email, str(person.session_id), "null", "{}"):
         for surface in ME:
             assert call.me(surface, credential).status_code == 401, (surface, credential)
-    for credential in (person.token, str(person.refresh_token), workspace, key[:-1], key.upper(), f" {key[:-1]}x"):
+    for credential in (person.token, str(person.refresh_token), workspace, key[:-1], key.upper(), f"{key[:-1]}x"):
         assert call("GET", ME["thallus"], headers={"X-API-Key": credential}).status_code == 401, credential
     assert call("GET", ME["thallus"], headers={"X-API-Key": key}).status_code == 200
     assert call("GET", "/thalian/api/mcp/findings", headers={"X-API-Key": key}).status_code == 401
@@ -405,7 +405,11 @@ def test_no_other_method_gets_around_the_credential(world: World, call: Caller) 
         ("owner", {"X-Tenant-Id": "OWN"}, True),
         ("viewer", {"X-Tenant-Role": "owner"}, False),
         ("viewer", {"X-Tenant-Id": "OWN", "X-Tenant-Role": "admin"}, False),
-        ("viewer", {"X_Tenant_Role": "owner", "X-Operator-Override": "true", "X-Operator-Reason": "because"}, False),
+        (
+            "viewer",
+            {"X_Tenant_Role": "owner", "X-Operator-Override": "true", "X-Operator-Reason": "Ticket 4711 of today"},
+            False,
+        ),
     ],
 )
 def test_starters_tenant_headers_only_take_away(
@@ -451,6 +455,7 @@ HOSTILE: Mapping[str, Any] = {
     "__proto__": {"role": "admin"},
 }
 GIVING = {
+    ("beeflow", "approveWaitlistEntry", "role"),
     ("beeflow", "inviteUser", "role"),
     ("beeflow", "updateUser", "role"),
     ("beeflow", "installSkill", "permissions"),  # must be exactly those that the skill asks for
@@ -566,7 +571,7 @@ def test_an_administrator_takes_over_no_equal_no_owner_and_nobody_of_elsewhere(w
         reply = call("POST", "/starter/api/v1/auth/password/reset", json=body, headers=admin.headers())
         assert reply.status_code == status, (victim.role, reply.text)
         assert call.me("starter", victim.token).status_code == 200
-    wide = {"X-Operator-Override": "true", "X-Operator-Reason": "because"}
+    wide = {"X-Operator-Override": "true", "X-Operator-Reason": "Ticket 4711 of today"}
     issue = {"account": "support-console", "scopes": ["support:*"], "reason": "because"}
     url = "/starter/api/v1/auth/service-accounts/browser-issue"
     for headers in ({}, wide):
@@ -860,7 +865,7 @@ def test_a_second_process_knows_at_once_that_a_machines_token_was_revoked(
 ) -> None:
     owner = world.person("starter")
     token_id, plain = starter_identity.machine_token(world, owner)
-    access = call("POST", "/starter/api/v1/auth/refresh", json={"refresh_token": plain}).json()["data"]["access_token"]
+    access = call("POST", "/starter/api/v1/auth/refresh", json={"refresh_token": plain}).json()["access_token"]
     assert second.me("starter", access).status_code == 200
     url = f"/starter/api/v1/auth/service-accounts/tokens/{token_id}/revoke"
     assert call("POST", url, json={"reason": "Host retired"}, headers=owner.headers()).status_code == 200

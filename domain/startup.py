@@ -84,7 +84,7 @@ class PlatformSettings(Protocol):
     @property
     def privacy_notice(self) -> str | None: ...
     @property
-    def setup_token(self) -> str: ...
+    def guard_setup(self) -> str: ...
     @property
     def environment(self) -> str: ...
     @property
@@ -146,7 +146,7 @@ def bind_identity(settings: PlatformSettings) -> None:
     links.configure(settings.base_url)
     clients.configure(settings.geoip_database)
     production = settings.environment == "production"
-    setup.configure(token_needed=production if settings.setup_token == "auto" else settings.setup_token == "on")
+    setup.configure(token_needed=production if settings.guard_setup == "auto" else settings.guard_setup == "on")
     guard.configure(settings.failed_sign_ins_per_address)
     signup.configure(settings.signup_policy)
     vault.configure(

@@ -16,8 +16,9 @@ from domain.kernel.errors import DomainError, Forbidden, PaymentRequired
 from domain.kernel.pages import CursorPage, OffsetPage
 from handlers import callers, console
 from handlers.files import Files
+from handlers.starter import wire_vector_stores
 from handlers.thalium import wire as thalium
-from thalweg.edge.application import Caller, Credential, Facts, StoredReply, Stream
+from thalweg.edge.application import Caller, Credential, Facts, Pending, StoredReply, Stream
 from thalweg.edge.guard import Cors
 from thalweg.heartbeats import Pulse
 
@@ -126,7 +127,7 @@ class Platform:
     def page(self, style: str, limit: int, offset: int, cursor: str | None) -> CursorPage | OffsetPage:
         return CursorPage(limit, cursor) if style == "cursor" else OffsetPage(limit, offset)
 
-    def reopen(self, stream: Mapping[str, Any]) -> Stream:
+    def reopen(self, stream: Mapping[str, Any]) -> Stream | Pending:
         return _STREAMS[stream["kind"]](stream)
 
 
@@ -136,10 +137,11 @@ def _valkey(url: str) -> Redis:
     return Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1)
 
 
-_STREAMS: dict[str, Callable[[Mapping[str, Any]], Stream]] = {
+_STREAMS: dict[str, Callable[[Mapping[str, Any]], Stream | Pending]] = {
     "invocation": lambda kept: thalium.stream(UUID(kept["id"])),
+    "vector_store_file": wire_vector_stores.reading,
 }
-"""What an idempotency record keeps of a stream, to the stream."""
+"""What an idempotency record keeps of a stream, or of work that is waited for, to the stream or the wait."""
 
 
 def platform(settings: Settings) -> Platform:

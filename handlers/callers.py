@@ -84,7 +84,8 @@ def _session(database: Database, credential: Credential, facts: Facts) -> tuple[
     known = identity.sessions.verify_access_token(database, credential.value, facts.surface)
     if isinstance(known, VerifiedService):
         return _service(known, credential)
-    verified = known.email_verified or facts.surface != "starter"
+    # Starter lets people in before their address is proved: what its tokens open elsewhere waits for that too.
+    verified = known.email_verified or known.surface != "starter"
     caller = Signed(
         key=f"session:{known.session_id}",
         user_key=f"user:{known.account_id}",

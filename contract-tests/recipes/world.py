@@ -101,6 +101,13 @@ class World:
     url: str
     database: Database
     data_dir: Path
+    afterwards: list[Callable[[], None]] = field(default_factory=list)
+    """What puts right again, after each test, what holds for the whole server."""
+
+    def tidy(self) -> None:
+        """Do what was left for afterwards."""
+        while self.afterwards:
+            self.afterwards.pop()()
 
     def email(self) -> str:
         return f"person-{os.getpid()}-{next(_numbers)}-{time.monotonic_ns() % 10**9}@example.org"

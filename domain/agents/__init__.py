@@ -7,7 +7,6 @@ four tiers (`access`), a person's own settings (`own_settings`), `tools`, `skill
 
 from domain.agents import access, builtin, confirmations, own_settings, rules, skills, tools
 from domain.agents.definitions import (
-    bind_knowledge_bases,
     create_agent,
     delete_agent,
     duplicate_agent,
@@ -32,7 +31,6 @@ __all__ = [
     "Publication",
     "access",
     "bind_directory",
-    "bind_knowledge_bases",
     "builtin",
     "caller",
     "confirmations",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, delete, func, or_, select
 
-from domain import audit, billing, inference
+from domain import audit, billing, inference, knowledge
 from domain.agents import builtin, rules, tools
 from domain.agents.models import AgentRow, AgentVersion, MarketplaceAgent, Skill
 from domain.agents.people import caller, directory, groups_of, manages, person
@@ -229,18 +229,9 @@ def definition_of(row: AgentRow) -> dict[str, Any]:
     return {name: getattr(row, name) for name in FIELDS}
 
 
-SeesBases = Callable[[Ctx, Sequence[UUID]], Sequence[UUID]]
-_known_bases: SeesBases | None = None
-
-
-def bind_knowledge_bases(seen: SeesBases | None) -> None:
-    """`seen(ctx, ids)` answers with those knowledge bases that the caller can see."""
-    global _known_bases
-    _known_bases = seen
-
-
 def _bases(ctx: Ctx, ids: Sequence[UUID]) -> Sequence[UUID]:
-    return ids if _known_bases is None else _known_bases(ctx, ids)
+    """Those knowledge bases that the caller can see."""
+    return [held.id for held in knowledge.get_many(ctx, ids)] if ids else ()
 
 
 def _visible(ctx: Ctx) -> ColumnElement[bool]:

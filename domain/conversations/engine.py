@@ -23,7 +23,7 @@ from domain.conversations.ending import settle
 from domain.conversations.guardrails import policy, recognise
 from domain.conversations.guardrails.output import Blocked
 from domain.conversations.guardrails.record import write as note_guardrail
-from domain.conversations.journal import Cancelled, Ended, Journal, channel
+from domain.conversations.journal import Cancelled, Ended, Journal, Writer, channel
 from domain.conversations.models import MessageRow, Turn
 from domain.conversations.modes import choose, play
 from domain.conversations.sources import citation
@@ -99,14 +99,26 @@ def _begun(work: Work, turn_id: UUID) -> Journal | None:
         turn.started_at = turn.started_at or ctx.now()
         journal = Journal(work, turn)
         known = journal.load(ctx)
+        # The first event goes with the beginning: whoever watches sees at once that somebody works on it.
+        writer = Writer(journal, ctx)
+        if journal.done("begun") is None:
+            writer.step("begun", {})
+            writer.event(
+                events.TURN_STARTED,
+                agent=turn.agent_key,
+                message="Working on it",
+                mode=turn.mode,
+                turn_id=str(turn_id),
+                conversation_id=str(turn.conversation_id),
+            )
     if again:
         journal.republish(known)
+    journal.committed(writer)
     return journal
 
 
 def _answer(journal: Journal, turn_id: UUID) -> None:
     state = _state(journal, turn_id)
-    _open(state)
     _hear(state)
     _guard(state)
     _recall(state)
@@ -163,20 +175,6 @@ def _history(ctx: Ctx, turn: Turn, question: MessageRow) -> tuple[Message, ...]:
         if row.content:
             kept.append(Message("user" if row.role == "user" else "assistant", row.content))
     return tuple(reversed(kept))
-
-
-def _open(state: State) -> None:
-    if state.journal.done("begun") is None:
-        with state.journal.writing() as writer:
-            writer.step("begun", {})
-            writer.event(
-                events.TURN_STARTED,
-                agent=state.agent.agent.key,
-                message="Working on it",
-                mode=state.mode,
-                turn_id=str(state.turn_id),
-                conversation_id=str(state.conversation_id),
-            )
 
 
 def _hear(state: State) -> None:

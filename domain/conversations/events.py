@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 TURN_STARTED = "turn_started"
-"""`mode` (as asked for), `turn_id`, `conversation_id`, `title`."""
+"""`mode` (as asked for), `turn_id`, `conversation_id`."""
 MODE_CHOSEN = "mode_chosen"
 """`mode`, `confidence`: what `auto` came to."""
 TRANSCRIPT = "transcript"

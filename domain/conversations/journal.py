@@ -130,6 +130,11 @@ class Journal:
             self._partial[step] = self._partial.get(step, "") + "".join(words)
         self._publish(writer.written)
 
+    def committed(self, writer: Writer) -> None:
+        """What a `Writer` has written in a transaction of the caller's is there now."""
+        self._steps.update(writer.steps)
+        self._publish(writer.written)
+
     @contextmanager
     def as_person(self) -> Iterator[Ctx]:
         """A short transaction with the asker's own rights: what tools look through."""

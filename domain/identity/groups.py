@@ -238,7 +238,7 @@ def _enter(ctx: Ctx, group_id: UUID, account_ids: Sequence[UUID]) -> None:
         }
         for account_id in account_ids
     ]
-    ctx.session.execute(insert(GroupMember).values(rows).on_conflict_do_nothing())
+    ctx.session.execute(insert(GroupMember).on_conflict_do_nothing(), rows)  # rows apart: each is proved to be own
 
 
 def _leave(ctx: Ctx, account_id: UUID, group_ids: Sequence[UUID]) -> int:

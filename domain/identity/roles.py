@@ -87,13 +87,13 @@ def _every(resources: str, acts: str) -> frozenset[str]:
     return frozenset(f"{resource}:{act}" for resource in resources.split() for act in acts.split())
 
 
-_THALLUS_READ = _every("agents conversations data documents integrations memories workflows", "read")
+_THALLUS_READ = _every("agents billing conversations data documents integrations memories workflows", "read")
 _THALLUS_USER = (
     _THALLUS_READ
     | _every("agents conversations data documents integrations memories workflows", "write")
     | _every("data documents memories workflows", "delete")
 )
-_THALLUS_ADMIN = _THALLUS_USER | _every("agents data documents team billing", "manage") | {"audit:read", "billing:read"}
+_THALLUS_ADMIN = _THALLUS_USER | _every("agents data documents team billing", "manage") | {"audit:read"}
 
 _STARTER_READ = _every("conversations tools vector_stores containers storage", "read")
 _STARTER_MEMBER = _STARTER_READ | {"conversations:write"}
@@ -119,8 +119,9 @@ _BEEFLOW_ADMIN = (
 _THALIAN_VIEWER = frozenset({"assistant:write"})
 _THALIAN_AUDITOR = _THALIAN_VIEWER | {"audit:read"}
 _THALIAN_AGENT = _THALIAN_VIEWER | {"analysis:write", "remediation:write", "audit:read"}
-_THALIAN_ANALYST = _THALIAN_AGENT | {"integrations:write", "remediation:approve", "app_policies:write"}
+_THALIAN_ANALYST = _THALIAN_AGENT | {"remediation:approve", "app_policies:write"}
 _THALIAN_ADMIN = _THALIAN_ANALYST | {
+    "integrations:write",
     "integrations:manage",
     "billing:manage",
     "workspace:admin",

@@ -56,6 +56,8 @@ class VerifiedSession:
     session_id: UUID
     account_id: UUID
     organisation_id: UUID | None
+    surface: str
+    """Where the person signed in."""
     role: str | None
     platform_role: str | None
     permissions: frozenset[str]
@@ -337,6 +339,7 @@ def _verified(session: Session, claims: tokens.Claims, surface: str, now: dateti
         session_id=row.id,
         account_id=row.account_id,
         organisation_id=row.organisation_id,
+        surface=row.surface,
         role=row.role,
         platform_role=row.platform_role,
         permissions=_permissions(surface, row.role, row.platform_role),

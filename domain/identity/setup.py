@@ -42,7 +42,7 @@ class WrongSetupToken(Forbidden):
 
 
 def configure(*, token_needed: bool) -> None:
-    """Give this process the operator's choice (setting `setup_token`)."""
+    """Give this process the operator's choice (setting `guard_setup`)."""
     global _token_needed
     _token_needed = token_needed
 

@@ -1,7 +1,8 @@
 """What stands behind the link of an invitation: who invites where, and joining with the account that one has.
 
-The token came by mail to one address, so it is proof enough to put that address's account into the organisation.
-Whoever has no account signs up with the token (`invites.register`).
+Whoever invites has seen the link too, so that it proves nothing of the invited: joining takes the account's password.
+Bee Flow's contract has an operation for that (`newcomers.take_up`); this is for surfaces that have none. Whoever has no
+account signs up with the token (`invites.register`).
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from domain.identity import accounts, invites, organisations
+from domain.identity import accounts, invites, memberships, newcomers, organisations
 from domain.identity.invites import InviteRefused
 from domain.identity.models import Account, Invite
 from domain.kernel.context import Ctx
@@ -21,7 +22,10 @@ __all__ = ["Welcome", "join", "look"]
 
 @dataclass(frozen=True, slots=True)
 class Welcome:
-    """What somebody is invited to. Without `organisation`: to found one. Without `email`: whoever has the link."""
+    """What somebody is invited to. Without `organisation`: to found one. Without `email`: whoever has the link.
+
+    `has_account`: somebody can sign in with that address already.
+    """
 
     organisation: str | None
     invited_by: str
@@ -33,36 +37,46 @@ class Welcome:
 
 def look(ctx: Ctx, token: str) -> Welcome:
     """What the token of a mail invites to. Raises `Gone` for one that is unknown, used, taken back or too old."""
-    invite = invites.find(ctx, token)
-    if invite is None or invites.status_of(invite, ctx.now()) != "active":
-        raise Gone("This invitation is not open any more. Ask for a new one.")
-    return _shown(ctx, invite, _owner(ctx, invite))
-
-
-def join(ctx: Ctx, token: str) -> Welcome:
-    """Use an invitation up for the account of its address, which is a member from now on.
-
-    Raises `Gone` like `look`, and `InviteRefused` (fact `reason`: `sign_up_needed`) where there is no account to join
-    with, or `account_disabled`.
-    """
-    found = look(ctx, token)
-    if found.organisation is None or found.email is None or not found.has_account:
-        raise InviteRefused("Sign up with this invitation.", reason="sign_up_needed")
-    invite = invites.redeem(ctx, token, found.email)
-    account = _owner(ctx, invite)
-    if account is None or account.deactivated_at is not None:
-        raise InviteRefused("This account is deactivated.", reason="account_disabled")
-    invites.accept(ctx, invite, account)
-    return found
-
-
-def _owner(ctx: Ctx, invite: Invite) -> Account | None:
-    return None if invite.email is None else accounts.find(ctx, invite.email)
-
-
-def _shown(ctx: Ctx, invite: Invite, owner: Account | None) -> Welcome:
+    invite = _open(ctx, token)
     name = None
     if invite.organisation_id is not None:
         with acting_for(ctx, invite.organisation_id) as inside:
             name = organisations.get_organisation(inside).name
-    return Welcome(name, invite.invited_by, invite.role, invite.email, owner is not None, invite.expires_at)
+    return Welcome(
+        name, invite.invited_by, invite.role, invite.email, _owner(ctx, invite) is not None, invite.expires_at
+    )
+
+
+def join(ctx: Ctx, surface: str, token: str, password: str) -> Welcome:
+    """Use an invitation up for the account of its address, which is a member from now on.
+
+    Raises `Gone` like `look`; `InviteRefused` (fact `reason`) where there is no account to join with
+    (`sign_up_needed`), or that may not (`account_disabled`, `invite_revoked`); `InvalidPassword` (counted like a failed
+    sign-in), `Locked`, or `Conflict` (`no_password`).
+    """
+    invite = _open(ctx, token)
+    account = _owner(ctx, invite)
+    if invite.organisation_id is None or account is None:
+        raise InviteRefused("Sign up with this invitation.", reason="sign_up_needed")
+    accounts.prove_password(ctx, account, surface, password)
+    if account.deactivated_at is not None:
+        raise InviteRefused("This account is deactivated.", reason="account_disabled")
+    found = look(ctx, token)
+    with acting_for(ctx, invite.organisation_id) as inside:
+        present = memberships.find(inside, account.id)
+        if present is not None and present.status == "disabled":
+            raise InviteRefused("The invitation was taken back.", reason="invite_revoked")
+    invites.accept(ctx, invites.redeem(ctx, token, account.email), account)
+    return found
+
+
+def _open(ctx: Ctx, token: str) -> Invite:
+    invite = invites.find(ctx, token)
+    if invite is None or invites.status_of(invite, ctx.now()) != "active":
+        raise Gone("This invitation is not open any more. Ask for a new one.")
+    return invite
+
+
+def _owner(ctx: Ctx, invite: Invite) -> Account | None:
+    account = None if invite.email is None else accounts.find(ctx, invite.email)
+    return account if account is not None and newcomers.is_somebodys(ctx, account) else None

@@ -154,6 +154,23 @@ class LanguageModel(Protocol):
     def warm(self) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """Something said without a break; `start` and `end` in seconds of the recording that was given."""
+
+    start: float
+    end: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hearing:
+    """What is said in a recording, in its order. `language`: as ISO 639 has it, where the driver knows."""
+
+    said: tuple[Heard, ...]
+    language: str | None = None
+
+
 class Transcriber(Protocol):
     def available(self) -> None:
         """Raise `Unprocessable` with what to install when recordings cannot be heard here."""
@@ -161,6 +178,13 @@ class Transcriber(Protocol):
 
     def transcribe(self, recording: bytes, deadline: Deadline) -> str:
         """What is said. Raises `Unprocessable` when it cannot be decoded."""
+        ...
+
+    def hear(
+        self, recording: bytes, deadline: Deadline, *, language: str | None = None, vocabulary: Sequence[str] = ()
+    ) -> Hearing:
+        """What is said, and when. `language`: the one spoken (BCP 47), found out without it; `vocabulary`: names and
+        terms that are likely. Raises as `transcribe`, and `Unavailable` for a language that the model does not hear."""
         ...
 
 

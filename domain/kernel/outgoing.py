@@ -95,11 +95,11 @@ class Client:
         self._client: httpx.Client | None = None
 
     def _made(self) -> httpx.Client:
-        from domain.kernel import outgoing_transport  # late: libraries and certificates take 40 ms and 5 MiB
+        from domain.kernel.drivers import outgoing_http  # late: libraries and certificates take 40 ms and 5 MiB
 
         with self._making:
             if self._client is None:
-                self._client = outgoing_transport.client(self.may_call, self._verify)
+                self._client = outgoing_http.client(self.may_call, self._verify)
             return self._client
 
     def get(self, url: str, **given: Any) -> Answer:
@@ -150,9 +150,9 @@ class Client:
     ) -> Answer:
         import httpx  # late, as in `_made`
 
-        from domain.kernel import outgoing_transport
+        from domain.kernel.drivers import outgoing_http
 
-        outgoing_transport.end_at(end)
+        outgoing_http.end_at(end)
         try:
             with self._made().stream(
                 method,

@@ -1,14 +1,15 @@
 """Knowledge: what people upload, crawl and record, made searchable and citable. One store behind every surface.
 
 Collections (`create`, `get`, `list_collections`, `update_collection`, `delete_collection`, `default`), documents
-(`upload`, `find`, `list_documents`, `passages`, `original`, `move`, `remove`), files of vector stores (`vector_files`),
-webpages (`webpages`), `search`, `reindex`; for jobs `ingestion`, `upkeep`, `crawling`; progress by `events_after`.
+(`upload`, `find`, `list_documents`, `passages`, `original`, `move`, `remove`), knowledge bases (`bases`), vector stores
+(`stores`) and their files (`vector_files`), webpages (`webpages`), `search`, `reindex`; for jobs `ingestion`, `upkeep`,
+`crawling`; progress by `events_after`.
 See docs/knowledge.md.
 """
 
 from __future__ import annotations
 
-from domain.knowledge import crawling, ingestion, upkeep, vector_files, webpages
+from domain.knowledge import bases, crawling, ingestion, stores, upkeep, vector_files, webpages
 from domain.knowledge.collections import (
     UNSET,
     Holding,
@@ -48,6 +49,7 @@ __all__ = [
     "Reindexing",
     "Settings",
     "add_transcript",
+    "bases",
     "channel",
     "crawling",
     "create",
@@ -67,6 +69,7 @@ __all__ = [
     "reindex",
     "remove",
     "search",
+    "stores",
     "update_collection",
     "upkeep",
     "upload",

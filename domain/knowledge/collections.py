@@ -391,7 +391,7 @@ def delete_collection(ctx: Ctx, collection_id: UUID, kind: str | None = None, *,
 
     Raises `NotFound`, `Forbidden`, `Conflict` (the default collection).
     """
-    found = find(ctx, collection_id, kind)
+    found = find(ctx, collection_id, kind, edit=kind == "knowledge_base")
     of_scope(found, personal)
     access.must_edit(ctx, found)
     if found.is_default:

@@ -119,7 +119,7 @@ def search(
     ctx: Ctx,
     query: str,
     *,
-    mode: Mode = "hybrid",
+    mode: Mode | None = "hybrid",
     collections: Sequence[UUID] | None = None,
     documents: Sequence[UUID] | None = None,
     filters: Mapping[str, Any] | None = None,
@@ -131,14 +131,15 @@ def search(
     until: datetime | None = None,
     research: bool = False,
     limit: int = 10,
-    min_score: float = 0.0,
+    min_score: float | None = 0.0,
     highlight: bool = True,
     action: str | None = None,
 ) -> Found:
     """The passages that fit `query` best, at most `limit` (1 to 50), with scores from 0 to 1 that never rise.
 
-    `filters` is an attribute filter in OpenAI's shape. `action`: leave an audit entry of that name. Raises `NotFound`
-    for a collection or document that the caller cannot see, and `Invalid`.
+    `filters` is an attribute filter in OpenAI's shape. `mode` and `min_score` None: as the one collection that is
+    searched has it. `action`: leave an audit entry of that name. Raises `NotFound` for a collection or document that
+    the caller cannot see, and `Invalid`.
     """
     started = time.monotonic()
     asked = _cleaned(query)
@@ -155,6 +156,9 @@ def search(
             mode = "text"
     eyes = access.viewer(ctx)
     _known(ctx, scope, eyes)
+    own_way = _settings(ctx, scope) if mode is None or min_score is None else rules.Settings()
+    mode = own_way.search_mode if mode is None else mode
+    min_score = own_way.min_score if min_score is None else min_score
     reach = _reach(ctx, scope, eyes)
     fits: dict[UUID, _Fit] = {}
     rankings: list[list[UUID]] = []
@@ -192,6 +196,13 @@ def _known(ctx: Ctx, scope: Scope, eyes: access.Viewer) -> None:
         there = entries(Scope(documents=scope.documents), eyes, CollectionEntry.document_id).distinct()
         if len(ctx.session.scalars(there).all()) < len(set(scope.documents)):
             raise NotFound("There is no such document.")
+
+
+def _settings(ctx: Ctx, scope: Scope) -> rules.Settings:
+    """Of the one collection that is searched; the usual ones where there are several."""
+    if scope.collections is None or len(scope.collections) != 1:
+        return rules.Settings()
+    return rules.Settings.of(ctx.session.get_one(Collection, scope.collections[0]).settings)
 
 
 def _reach(ctx: Ctx, scope: Scope, eyes: access.Viewer) -> _Reach:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from flask import Blueprint, Response, current_app, jsonify, render_template, request
 from werkzeug.exceptions import NotFound
@@ -21,7 +21,7 @@ from domain.identity.connector import claims
 from domain.identity.policies import DELETION_GRACE
 from domain.kernel.context import AnonymousActor
 from domain.kernel.errors import DomainError, Invalid
-from handlers.console.forms import REFUSALS, SITES, Form, Site
+from handlers.console.forms import JOIN, REFUSALS, SITES, Form, Site
 from handlers.wiring import timestamp
 from thalweg.edge import strictjson
 from thalweg.edge.problem import CODES
@@ -74,7 +74,7 @@ def blueprint(database: Database) -> Blueprint:
 
     @made.get("/account/invite")
     def invite() -> str:
-        return _page("invite")
+        return _page("invite", join=JOIN)
 
     @made.get("/account/claim")
     def claim() -> str:
@@ -85,27 +85,29 @@ def blueprint(database: Database) -> Blueprint:
     @made.post("/account/invite/look")
     def look_at_invite() -> Response:
         with _visit(database) as ctx:
-            return jsonify(_welcome(welcome.look(ctx, _token())))
+            return jsonify(_welcome(welcome.look(ctx, _given("token")["token"])))
 
     @made.post("/account/invite/join")
     def join_by_invite() -> Response:
+        surface, given = _surface(), _given("token", "password")
         with _visit(database) as ctx:
-            return jsonify(_welcome(welcome.join(ctx, _token())))
+            joined = welcome.join(ctx, surface, given["token"], given["password"])
+        return jsonify({"message": f"You belong to “{joined.organisation}” now. Sign in."})
 
     @made.post("/account/claim/look")
     def look_at_claim() -> Response:
         with _visit(database) as ctx:
-            return jsonify(_claim(claims.look(ctx, _token())))
+            return jsonify(_claim(claims.look(ctx, _given("token")["token"])))
 
     @made.post("/account/claim/accept")
     def accept_claim() -> Response:
         with _visit(database) as ctx:
-            return jsonify(_claim(claims.decide(ctx, _token(), accepted=True)))
+            return jsonify(_claim(claims.decide(ctx, _given("token")["token"], accepted=True)))
 
     @made.post("/account/claim/decline")
     def decline_claim() -> Response:
         with _visit(database) as ctx:
-            return jsonify(_claim(claims.decide(ctx, _token(), accepted=False)))
+            return jsonify(_claim(claims.decide(ctx, _given("token")["token"], accepted=False)))
 
     @made.app_context_processor
     def everywhere() -> dict[str, Any]:
@@ -113,9 +115,11 @@ def blueprint(database: Database) -> Blueprint:
         return {"more_pages": [("/account", "Account")]}
 
     @made.errorhandler(DomainError)
-    def refused(error: DomainError) -> tuple[Response, int]:
+    def refused(error: DomainError) -> tuple[Response, int, dict[str, str]]:
         status, title = CODES.get(error.code, CODES["internal"])
-        return jsonify({"error": title, "message": error.message, "reason": error.facts.get("reason")}), status
+        wait = error.facts.get("retry_after")
+        headers = {} if wait is None else {"Retry-After": str(wait)}
+        return jsonify({"error": title, "message": error.message, "reason": error.facts.get("reason")}), status, headers
 
     @made.after_request
     def private(response: Response) -> Response:
@@ -175,6 +179,8 @@ def _facts(site: Site, surface: Surface) -> dict[str, Any]:
 
 
 def _where(form: Form, surface: Surface) -> dict[str, str]:
+    if form is JOIN:
+        return {"method": "POST", "url": f"/account/invite/join?surface={surface.key}"}
     return _call(surface, form.operation)
 
 
@@ -193,16 +199,24 @@ def _visit(database: Database) -> AbstractContextManager[Ctx]:
     )
 
 
-def _token() -> str:
-    """The token in the body of the request. Raises `Invalid`."""
+def _surface() -> str:
+    """The surface in the address. Raises `Invalid`."""
+    surface = request.args.get("surface", "")
+    if surface not in SITES:
+        raise Invalid("The link is not complete. Open it in the mail again.")
+    return surface
+
+
+def _given(*names: str) -> dict[str, str]:
+    """Texts out of the body of the request. Raises `Invalid`."""
     try:
         body = strictjson.loads(request.get_data()[: LONGEST + 1])
     except strictjson.JsonError:
         body = None
-    token = body.get("token") if isinstance(body, dict) else None
-    if not request.is_json or not isinstance(token, str) or not 1 <= len(token) <= 512:
+    given = {name: body.get(name) for name in names} if isinstance(body, dict) and request.is_json else {}
+    if not given or not all(isinstance(text, str) and 1 <= len(text) <= 512 for text in given.values()):
         raise Invalid("The link is not complete. Open it in the mail again.")
-    return token
+    return cast("dict[str, str]", given)
 
 
 def _welcome(found: Welcome) -> dict[str, Any]:

@@ -94,6 +94,11 @@ class Site:
     returns: bool = False
     """A cookie keeps the session, so that it survives the page."""
 
+    @property
+    def joins(self) -> bool:
+        """Whether signing in takes up an invitation."""
+        return any(field.kind == "invite" for field in self.sign_in.fields)
+
 
 def rule_in_words(rule: PasswordRule) -> str:
     """A password rule as a sentence; the surface checks it."""
@@ -173,7 +178,12 @@ SITES: Mapping[str, Site] = {
     "beeflow": Site(
         "beeflow",
         "Bee Flow",
-        sign_in=Form("login", "Sign in", (_email(), _PASSWORD), then="signed-in"),
+        sign_in=Form(
+            "login",
+            "Sign in",
+            (_email(), _PASSWORD, Field("inviteToken", "", "invite", required=False)),
+            then="signed-in",
+        ),
         sign_up=(
             Form(
                 "signUp",
@@ -293,6 +303,9 @@ SITES: Mapping[str, Site] = {
     ),
 }
 """By surface. Thalian signs nobody in and takes the tokens of all three; Thalium takes API keys."""
+
+JOIN = Form("join", "Join", (_TOKEN, _email(), _PASSWORD))
+"""For the invited who have an account, where signing in takes no invitation. The one form that calls no operation."""
 
 REFUSALS: Mapping[str, str] = {
     "access_denied": "The sign-in was refused or broken off.",

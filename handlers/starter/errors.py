@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from handlers.callers import NOT_VERIFIED
 from thalweg.edge.problem import Problem
 
 BROKEN_CONTRACT = frozenset({"validation", "bad_request"})
@@ -16,6 +17,7 @@ WORDS = {
     "invalid_password": "invalid_credentials",
     "weak_password": "password_policy",
     "organisation_needed": "tenant_needed",
+    "email_unverified": "email_not_verified",
 }
 """The domain's reasons that Starter calls otherwise."""
 KINDS = {"unauthenticated": "unauthorized", "locked": "account_locked"}
@@ -70,6 +72,8 @@ def _word(problem: Problem) -> str:
     reason = problem.facts.get("reason")
     if problem.code == "unauthenticated" and reason == "invalid_token":
         return "unauthorized"
+    if problem.message == NOT_VERIFIED:
+        return "email_not_verified"
     if isinstance(reason, str) and re.fullmatch(r"[a-z_]{1,64}", reason):
         return WORDS.get(reason, reason)
     return KINDS.get(problem.code, problem.code)

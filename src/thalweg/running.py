@@ -13,7 +13,6 @@ from typing import Any
 from rich.console import Console
 from rich.panel import Panel
 
-from thalweg import logs
 from thalweg.config import environment_of, load
 from thalweg.embedded.supervisor import Part, Plan, Supervisor, listen
 from thalweg.installation import own_keys, provided, reachable, table
@@ -81,6 +80,9 @@ def serve(settings: Settings, root: Path, *, fd: int | None = None, parent: int 
         )
         environment["PROMETHEUS_MULTIPROC_DIR"] = str(_emptied(settings.data_dir / "metrics"))
         return _several(root, _api(settings), environment, settings)
+    from thalweg.sparing import spare
+
+    spare()  # before the libraries are imported that import what is spared
     from thalweg.server import serve as run
 
     _begin(settings, parent)
@@ -110,10 +112,13 @@ def schedule(settings: Settings, root: Path, *, parent: int | None = None) -> in
 
 def _begin(settings: Settings, parent: int | None) -> None:
     """What every process of the platform does first."""
-    from thalweg.server import follow
+
+    from thalweg import logs  # late: a server is spared some of what it imports
 
     logs.configure(settings.log_level, settings.log_format)
     if parent is not None:
+        from thalweg.leash import follow
+
         follow(parent)
 
 

@@ -7,45 +7,20 @@ one); requests in progress get `shutdown_seconds`.
 from __future__ import annotations
 
 import gc
-import os
-import signal
 import socket
-import sys
-import threading
-import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import uvicorn
+from uvicorn.config import Config
+from uvicorn.server import Server
 
 from thalweg.connection import Connection
-from thalweg.edge.later import import_later
 from thalweg.settings import Settings
 
-__all__ = ["follow", "serve"]
+__all__ = ["serve"]
 
 
-_SPARED: dict[str, tuple[str, ...]] = {
-    "numpy": (),
-    "requests": (),
-    "httpx": (),
-    "starlette.testclient": ("TestClient",),
-    "connexion.apps.asynchronous": ("AsyncApi", "AsyncApp"),
-    "connexion.apps.flask": ("FlaskApi", "FlaskApp"),
-    "connexion.middleware.request_validation": ("RequestValidationMiddleware",),
-    "connexion.middleware.response_validation": ("ResponseValidationMiddleware",),
-    "connexion.middleware.routing": ("RoutingMiddleware",),
-    "connexion.middleware.security": ("SecurityMiddleware",),
-    "connexion.middleware.server_error": ("ServerErrorMiddleware",),
-    "connexion.middleware.swagger_ui": ("SwaggerUIMiddleware",),
-    "sqlalchemy.dialects.postgresql.asyncpg": (),
-    "sqlalchemy.dialects.postgresql.pg8000": (),
-}
-"""Imported by what an API process imports, and never used by most of them; with what of them is asked for by name."""
-
-
-class _Server(uvicorn.Server):
+class _Server(Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         closing = getattr(self.config.app, "closing", None)  # loaded_app may be a wrapper of uvicorn's
         for listener in sockets or []:  # first of all: whoever comes now is another process' guest
@@ -60,14 +35,11 @@ def serve(settings: Settings, root: Path, *, listener: socket.socket) -> int:
     # Start-up makes many objects and little garbage: collecting among them was a quarter of its time. The collector
     # begins when the process is up (`thalweg.edge.serve.quiet_heap`).
     gc.disable()
-    for name, callables in _SPARED.items():
-        with suppress(ModuleNotFoundError):
-            import_later(name, *callables, parents=False)
     from thalweg.edge.serve import create
 
     application: Any = create(settings, root)
     proxies = ",".join(settings.trusted_proxies)
-    config = uvicorn.Config(
+    config = Config(
         application,
         loop="uvloop",
         http=Connection,
@@ -84,16 +56,3 @@ def serve(settings: Settings, root: Path, *, listener: socket.socket) -> int:
     server = _Server(config)
     server.run(sockets=[listener])
     return 0 if server.started else 3
-
-
-def follow(parent: int) -> None:
-    """Where the kernel has no leash (macOS), a thread that ends this process when its supervisor has ended."""
-    if sys.platform == "linux":
-        return
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1.0)
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    threading.Thread(target=watch, name="leash", daemon=True).start()

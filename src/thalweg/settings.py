@@ -382,10 +382,10 @@ class Settings:
         ),
         (),
     )
-    setup_token: str = setting(
+    guard_setup: str = setting(
         "federation",
-        "Whether Bee Flow's `POST /auth/setup`, which makes the first administrator, asks for the token that the server "
-        "prints as long as it is not set up. `auto`: in production.",
+        "Whether Bee Flow's `POST /auth/setup`, which makes the first administrator, asks for the token that the "
+        "server prints as long as it is not set up. `auto`: in production.",
         Choice("auto", "on", "off"),
         "auto",
     )

@@ -12,6 +12,8 @@ from domain.identity import invites, memberships
 from domain.identity.connector import claims
 from domain.kernel.ids import new_id
 
+PASSWORD = "Staple-orbit-lantern-42"
+
 
 def follow(tab, link):
     tab.open("about:blank")
@@ -26,8 +28,8 @@ def shown(tab, selector):
     )
 
 
-def ask(console, what, token):
-    return httpx.post(f"{console.url}/account/{what}", json={"token": token}, timeout=20)
+def ask(console, what, token, **more):
+    return httpx.post(f"{console.url}/account/{what}", json={"token": token, **more}, timeout=20)
 
 
 def invited(console, organisation_id, email, **more):
@@ -48,7 +50,15 @@ def organisation(console):
     return console.person("ada@invites.example")[1]
 
 
-def test_somebody_with_an_account_joins_with_one_click_and_once(console, tab, organisation):
+def write(tab, form, **values):
+    for name, value in values.items():
+        tab.run(f"document.querySelector('#{form} [name={name}]').focus()")
+        tab.run(f"document.querySelector('#{form} [name={name}]').select()")
+        tab.send("Input.insertText", text=value)
+    tab.run(f"document.querySelector('#{form} button[type=submit]').click()")
+
+
+def test_somebody_with_an_account_joins_with_its_password_and_once(console, tab, organisation):
     account, own = console.person("grace@invites.example")
     token = invited(console, organisation, "Grace@invites.example")
     follow(tab, f"{console.url}/account/invite?surface=thallus#{token}")
@@ -56,13 +66,34 @@ def test_somebody_with_an_account_joins_with_one_click_and_once(console, tab, or
     assert "Ada Lovelace invites Grace@invites.example to “Ada Lovelace's Workspace” (user)" in text
     assert not tab.run("document.querySelector('#register').checkVisibility()")
     shown(tab, "#join button")
-    tab.run("document.querySelector('#join button').click()")
-    assert "You belong to" in shown(tab, "#said")
-    assert tab.run("document.querySelector('#said a').getAttribute('href')") == "/account/sign-in?surface=thallus"
+    write(tab, "join", password="wrong-Password-1")
+    assert "not right" in shown(tab, "#join .refusal")
+    write(tab, "join", password=PASSWORD)
+    assert shown(tab, "#said") == "You belong to “Ada Lovelace's Workspace” now. Sign in."
     with console.context() as ctx:
         assert {one.organisation_id for one in memberships.organisations_of(ctx, account)} == {own, organisation}
-    assert ask(console, "invite/join", token).status_code == 410
-    assert tab.complaints() == []
+    assert ask(console, "invite/join?surface=thallus", token, password=PASSWORD).status_code == 410
+
+
+def test_whoever_knows_the_link_alone_puts_nobody_into_an_organisation(console, organisation):
+    email = "victim@invites.example"
+    account, own = console.person(email)
+    token = invited(console, organisation, email)
+    answers = [ask(console, "invite/join?surface=thallus", token, password="guess") for _ in range(6)]
+    assert [answer.status_code for answer in answers] == [400, 400, 400, 400, 400, 423]  # and the lock holds here, too
+    assert int(answers[-1].headers["Retry-After"]) > 0
+    with console.context() as ctx:
+        assert [one.organisation_id for one in memberships.organisations_of(ctx, account)] == [own]
+
+
+def test_somebody_who_was_disabled_since_does_not_come_back_by_an_old_invitation(console, organisation):
+    email = "disabled@invites.example"
+    account, _ = console.person(email)
+    token = invited(console, organisation, email)
+    with console.context(organisation) as ctx:
+        memberships.add(ctx, account, "member", source="invite", status="disabled")
+    refused = ask(console, "invite/join?surface=thallus", token, password=PASSWORD)
+    assert (refused.status_code, refused.json()["reason"]) == (403, "invite_revoked")
 
 
 def test_somebody_without_an_account_signs_up_into_the_organisation(console, tab, organisation):
@@ -71,7 +102,7 @@ def test_somebody_without_an_account_signs_up_into_the_organisation(console, tab
     follow(tab, f"{console.url}/account/invite?surface=thallus#{token}")
     shown(tab, "#register")
     assert tab.run("document.querySelector('#register [name=email]').value") == email
-    assert not tab.run("document.querySelector('#join').checkVisibility()")
+    assert not tab.run("document.querySelector('#has-account').checkVisibility()")
     for name, value in {"name": "Alan Turing", "password": "Velvet-comet-harbour-77"}.items():
         tab.run(f"document.querySelector('#register [name={name}]').focus()")
         tab.send("Input.insertText", text=value)
@@ -86,9 +117,37 @@ def test_somebody_without_an_account_signs_up_into_the_organisation(console, tab
     assert ask(console, "invite/look", token).status_code == 410
 
 
+def test_bee_flow_takes_an_invitation_up_by_signing_in_and_by_signing_up(console, tab, organisation):
+    console.person("barbara@invites.example")
+    token = invited(console, organisation, "barbara@invites.example")
+    follow(tab, f"{console.url}/account/invite?surface=beeflow#{token}")
+    shown(tab, "#login")
+    write(tab, "login", password=PASSWORD)
+    me = shown(tab, "#me")
+    assert "Ada Lovelace's Workspace" in me
+    assert "barbara@invites.example" in me
+    tab.send("Page.reload")  # the cookie keeps the session, and the invitation is not asked for again
+    shown(tab, "[data-without-token]")
+
+    tab.open(f"{console.url}/account/sign-in?surface=beeflow")
+    assert "barbara@invites.example" in shown(tab, "#me")
+    assert "no token to show" in shown(tab, "#kept")
+    assert not tab.run("document.querySelector('#try').checkVisibility()")
+    tab.run("document.querySelector('#out').click()")
+    shown(tab, "#said")
+    shown(tab, "#login")
+
+    token = invited(console, organisation, "margaret@invites.example")
+    follow(tab, f"{console.url}/account/invite?surface=beeflow#{token}")
+    shown(tab, "#signUp")
+    write(tab, "signUp", displayName="Margaret Hamilton", password="Velvet-comet-harbour-77")
+    assert "Margaret Hamilton" in shown(tab, "#me")
+    assert "beeflow" in tab.run("document.querySelector('#curl').textContent")
+
+
 def test_without_an_account_there_is_nothing_to_join_with_and_the_invitation_stays_good(console, organisation):
     token = invited(console, organisation, "nobody@invites.example")
-    refused = ask(console, "invite/join", token)
+    refused = ask(console, "invite/join?surface=thallus", token, password=PASSWORD)
     assert (refused.status_code, refused.json()["reason"]) == (403, "sign_up_needed")
     assert ask(console, "invite/look", token).json()["has_account"] is False
 
@@ -96,7 +155,7 @@ def test_without_an_account_there_is_nothing_to_join_with_and_the_invitation_sta
 def test_an_invitation_for_whoever_has_the_link_takes_nobody_s_account(console, organisation):
     token = invited(console, organisation, None, max_redemptions=5)
     assert ask(console, "invite/look", token).json()["email"] is None
-    assert ask(console, "invite/join", token).status_code == 403
+    assert ask(console, "invite/join?surface=thallus", token, password=PASSWORD).status_code == 403
 
 
 def test_an_invitation_that_was_taken_back_says_no_more_than_one_that_never_was(console, organisation):
@@ -131,7 +190,9 @@ def test_an_administrator_answers_a_nextcloud_from_the_mail(console, tab, button
     assert again.headers["Cache-Control"] == "no-store"
 
 
-@pytest.mark.parametrize("what", ["invite/look", "invite/join", "claim/look", "claim/accept", "claim/decline"])
+@pytest.mark.parametrize(
+    "what", ["invite/look", "invite/join?surface=starter", "claim/look", "claim/accept", "claim/decline"]
+)
 @pytest.mark.parametrize(
     "body",
     [

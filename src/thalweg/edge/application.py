@@ -85,7 +85,7 @@ class StoredReply:
     headers: tuple[tuple[str, str], ...]
     body: bytes
     stream: Mapping[str, Any] | None = None
-    """For a streamed reply: what `Application.reopen` needs to tail it again (JSON)."""
+    """For a streamed or pending reply: what `Application.reopen` needs to tail it, or wait for it, again (JSON)."""
 
 
 class Idempotency(Protocol):
@@ -155,8 +155,8 @@ class Application(Protocol):
         """The page object a verb takes, for `x-pagination: offset|cursor`."""
         ...
 
-    def reopen(self, stream: Mapping[str, Any]) -> Stream:
-        """The stream that an idempotent replay tails again."""
+    def reopen(self, stream: Mapping[str, Any]) -> Stream | Pending:
+        """The stream that an idempotent replay tails again, or what it waits for again."""
         ...
 
 
@@ -230,6 +230,9 @@ class Pending:
     `then` runs in a new transaction; no thread, transaction or connection is held meanwhile. `ready(ctx)` answers
     whether the work is already done (it is asked before waiting and after every reconnection of the stream store). On
     time-out `timed_out(ctx)` answers.
+
+    Under an idempotency key the first transaction is kept, not what is answered in the end: a repeated request waits
+    for the same work and is told how it then stands.
     """
 
     channel: str
@@ -238,6 +241,8 @@ class Pending:
     then: Callable[[Any], Any]
     timed_out: Callable[[Any], Any]
     seconds: float = 30.0
+    replay: Mapping[str, Any] | None = None
+    """What `Application.reopen` needs to wait again (JSON); needed with `x-idempotency`."""
 
 
 @dataclass(slots=True)

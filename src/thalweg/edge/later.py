@@ -10,7 +10,6 @@ from __future__ import annotations
 import importlib.util
 import sys
 import threading
-from collections.abc import Callable
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any
@@ -21,8 +20,8 @@ _lock = threading.RLock()  # one for all: a module that is being run may ask for
 def import_later(name: str, *callables: str, parents: bool = True) -> None:
     """Put the module `name` in its place, to be run with the first attribute that is asked of it.
 
-    `callables` may be asked for without that: each is a function that runs the module when it is called. It is for what
-    others import by name (`from x import Thing`), keep in an annotation or a method, and hardly ever call.
+    `callables` may be asked for without that: each runs the module when it is called, or asked for an attribute. It is
+    for what others import by name (`from x import Thing`), keep in an annotation or a method, and hardly ever use.
 
     Without `parents` the packages that it lies in are not imported before. Nothing happens when the module has been
     imported already. Raises `ModuleNotFoundError` now when there is no such module.
@@ -34,7 +33,7 @@ def import_later(name: str, *callables: str, parents: bool = True) -> None:
         raise ModuleNotFoundError(f"No module named {name!r}", name=name)
     module = _Later(spec)
     for one in callables:
-        module.__dict__[one] = _deferred(module, one)
+        module.__dict__[one] = _Deferred(module, one)
     sys.modules[name] = module
     parent, _, own = name.rpartition(".")
     if parent in sys.modules:
@@ -51,12 +50,24 @@ def _find(name: str) -> ModuleSpec | None:
     return PathFinder.find_spec(name, list(package.submodule_search_locations))
 
 
-def _deferred(module: _Later, name: str) -> Callable[..., Any]:
-    def call(*arguments: Any, **named: Any) -> Any:
-        module.run()
-        return module.__dict__[name](*arguments, **named)
+class _Deferred:
+    """Stands for a class or function of a module that waits."""
 
-    return call
+    def __init__(self, module: _Later, name: str) -> None:
+        self._module = module
+        self._name = name
+
+    def _real(self) -> Any:
+        self._module.run()
+        return self._module.__dict__[self._name]
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        return self._real()(*arguments, **named)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)  # who only looks at it (inspect, typing, copy) needs no answer
+        return getattr(self._real(), name)
 
 
 class _Later(ModuleType):

@@ -20,7 +20,6 @@ import orjson
 import structlog
 from connexion.middleware.abstract import SpecMiddleware
 from connexion.spec import Specification
-from pydantic import ValidationError
 
 from thalweg.edge.application import Application, Caller, Event, Facts, Pending, StoredReply
 from thalweg.edge.body import Payload, Upload
@@ -319,7 +318,10 @@ class Edge(SpecMiddleware):  # type: ignore[misc]
     def _replay(self, stored: StoredReply) -> Outcome:
         headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in stored.headers]
         if stored.stream is not None:
-            return Outcome(stored.status, headers, stream=self.services.application.reopen(stored.stream))
+            again = self.services.application.reopen(stored.stream)
+            if isinstance(again, Pending):
+                return Outcome(stored.status, headers, pending=again)
+            return Outcome(stored.status, headers, stream=again)
         return Outcome(stored.status, headers, stored.body)
 
     def _report(self, mismatch: ResponseMismatch) -> None:
@@ -500,7 +502,11 @@ def _body(plan: Plan, payload: Payload | None) -> Any:
         return payload.value
     try:
         return model.model_validate(payload.value)
-    except ValidationError as error:
+    except ValueError as error:
+        from pydantic import ValidationError  # a ValueError; late: it comes with the first model
+
+        if not isinstance(error, ValidationError):
+            raise
         # The schema admits a few values that Python cannot hold: a leap second, the year 0000.
         raise Problem(
             "validation",
@@ -533,6 +539,10 @@ def _storable(outcome: Outcome) -> StoredReply:
         if outcome.stream.replay is None:
             raise ValueError("a streamed reply under an idempotency key needs `replay`")
         return StoredReply(outcome.status, headers, b"", outcome.stream.replay)
-    if outcome.file is not None or outcome.pending is not None:
-        raise ValueError("downloads and pending answers cannot be kept under an idempotency key")
+    if outcome.pending is not None:
+        if outcome.pending.replay is None:
+            raise ValueError("a pending answer under an idempotency key needs `replay`")
+        return StoredReply(outcome.status, headers, b"", outcome.pending.replay)
+    if outcome.file is not None:
+        raise ValueError("downloads cannot be kept under an idempotency key")
     return StoredReply(outcome.status, headers, outcome.body)

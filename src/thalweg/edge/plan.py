@@ -6,11 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any
-
-from connexion.operations import AbstractOperation
-from pydantic import BaseModel
-from werkzeug.routing import Rule
+from typing import TYPE_CHECKING, Any
 
 from thalweg.edge.body import Body, BodyReader
 from thalweg.edge.guard import RawHeaders
@@ -20,6 +16,11 @@ from thalweg.edge.reply import ReplyPlan
 from thalweg.edge.schema import Compiler, Validator
 from thalweg.edge.security import SAFE, SecurityPlan
 from thalweg.naming import snake_case
+
+if TYPE_CHECKING:
+    from connexion.operations import AbstractOperation
+    from pydantic import BaseModel
+    from werkzeug.routing import Rule
 
 DEFAULT_MAX_BYTES = 1 << 20
 DEFAULT_TIMEOUT = 30.0

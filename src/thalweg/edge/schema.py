@@ -1,8 +1,9 @@
 """Schemas of a contract as compiled validators.
 
 `Compiler(bundle).compile(schema, direction)` answers a `Validator`: `is_valid` runs in a microsecond or so,
-`violations` explains. A schema is converted when it is compiled (so a wrong contract is found at start-up) and becomes
-a Rust validator at its first use, because most of an application's schemas are never met by one process.
+`violations` explains. A schema is converted when it is compiled, so a wrong contract is found there, and becomes a Rust
+validator at its first use. A `late` compiler converts at the first use too: one process meets few of an application's
+schemas, and the tests compile all of them.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ T = TypeVar("T")
 class Validator:
     """One schema in one direction. Shared between all places that use an equal schema; safe in threads."""
 
-    __slots__ = ("_document", "_lock", "_resolve", "_rust", "_schema", "is_valid")
+    __slots__ = ("_compiler", "_direction", "_document", "_lock", "_rust", "_schema", "is_valid")
 
     is_valid: Callable[[Any], bool]
     """Whether a JSON value (dict, list, str, int, float, bool, None) satisfies the schema.
@@ -43,10 +44,13 @@ class Validator:
     Raises `ValueError` for what is no JSON value: another type, a key that is no string, a lone surrogate.
     """
 
-    def __init__(self, document: dict[str, Any], schema: Schema, resolve_: Callable[[str], Schema]) -> None:
-        self._document = document
+    def __init__(
+        self, compiler: Compiler, schema: Schema, direction: Direction, document: dict[str, Any] | None
+    ) -> None:
+        self._compiler = compiler
         self._schema = schema
-        self._resolve = resolve_
+        self._direction = direction
+        self._document = document
         self._lock = threading.Lock()
         self._rust: Any = None
         self.is_valid = self._first
@@ -54,21 +58,9 @@ class Validator:
     def warm(self) -> None:
         """Build the Rust validator now. Raises `ContractError` when the schema cannot be built (a bad pattern, say)."""
         with self._lock:
-            if self._rust is not None:
-                return
-            try:
-                self._rust = jsonschema_rs.Draft4Validator(
-                    self._document,
-                    validate_formats=True,
-                    formats=CALLBACKS,
-                    email_options=EMAIL_OPTIONS,
-                    pattern_options=PATTERN_OPTIONS,
-                    offline=True,
-                )
-            except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:
-                reason = getattr(error, "message", None) or str(error)
-                raise ContractError(f"A schema cannot be compiled: {reason}") from error
-            self.is_valid = self._rust.is_valid
+            if self._rust is None:
+                self._document, self._rust = self._compiler.build(self._schema, self._direction, self._document)
+                self.is_valid = self._rust.is_valid
 
     def _first(self, value: Any) -> bool:
         self.warm()
@@ -87,8 +79,10 @@ class Validator:
         return tuple(found) or (Violation(prefix, "does not have the expected form", "schema"),)
 
     def _explained(self, value: Any, prefix: Path, limit: int) -> list[Violation]:
+        assert self._document is not None, "it is warm"
         if not _small(value, _EXPLAINED_NODES):
             value = _head(value, frozenset(_names(self._document)))
+        assert self._document is not None, "warm"
         errors: Iterator[Any] = self._rust.iter_errors(value)
         found = explain(
             errors, self._document, prefix, lambda path: secret_name(prefix + path) or self._is_secret(path)
@@ -116,7 +110,7 @@ class Validator:
         while schemas:
             schema = schemas.pop()
             while isinstance(pointer := schema.get("$ref"), str):
-                schema = self._resolve(pointer)
+                schema = resolve(self._compiler.bundle, pointer)
             if id(schema) not in seen:
                 seen[id(schema)] = schema
                 schemas.extend(member for keyword in ("allOf", "anyOf", "oneOf") for member in schema.get(keyword, ()))
@@ -125,12 +119,17 @@ class Validator:
 
 class Compiler:
     """Compiles the schemas of one bundle. Equal schemas share one validator, and a schema without readOnly or writeOnly
-    shares it between both directions."""
+    shares it between both directions.
 
-    def __init__(self, bundle: Mapping[str, Any]) -> None:
+    With `late` the conversion waits for the first use, and what is wrong in a schema is raised there.
+    """
+
+    def __init__(self, bundle: Mapping[str, Any], *, late: bool = False) -> None:
         self.bundle = bundle
+        self._late = late
         self._dialects = {"request": Dialect(bundle, "request"), "response": Dialect(bundle, "response")}
-        self._validators: dict[bytes, Validator] = {}
+        self._validators: dict[bytes | tuple[int, str], Validator] = {}
+        self._built: dict[bytes, tuple[dict[str, Any], Any]] = {}
         self._references: dict[tuple[str, str], Validator] = {}
         self._made: dict[tuple[int, str], tuple[Schema, Any]] = {}
         self._lock = threading.Lock()
@@ -142,13 +141,27 @@ class Compiler:
             known = self._references.get((pointer, direction)) if isinstance(pointer, str) else None
             if known is not None:
                 return known
-            document = self._dialects[direction].document(schema)
-            validator = self._validators.setdefault(
-                _fingerprint(document), Validator(document, schema, lambda pointer: resolve(self.bundle, pointer))
-            )
+            # A validator holds its schema, so the identity of a known one stays its own.
+            document = None if self._late else self._dialects[direction].document(schema)
+            key = (id(schema), direction) if document is None else _fingerprint(document)
+            validator = self._validators.setdefault(key, Validator(self, schema, direction, document))
             if isinstance(pointer, str):
                 self._references[(pointer, direction)] = validator
             return validator
+
+    def build(
+        self, schema: Schema, direction: Direction, document: dict[str, Any] | None
+    ) -> tuple[dict[str, Any], Any]:
+        """A schema as a Draft 4 document (converted now, unless given) and as a Rust validator; equal ones share both.
+
+        Raises `ContractError`.
+        """
+        with self._lock:
+            document = document or self._dialects[direction].document(schema)
+            fingerprint = _fingerprint(document)
+            if fingerprint not in self._built:
+                self._built[fingerprint] = (document, _rust(document))
+            return self._built[fingerprint]
 
     def once(self, node: Schema, kind: str, make: Callable[[], T]) -> T:
         """What `make` makes of a part of the document: once for all operations that refer to it.
@@ -171,6 +184,21 @@ class Compiler:
     def validators(self) -> tuple[Validator, ...]:
         """All that were compiled so far, each once: for warming up and for checks of a contract."""
         return tuple(self._validators.values())
+
+
+def _rust(document: dict[str, Any]) -> Any:
+    try:
+        return jsonschema_rs.Draft4Validator(
+            document,
+            validate_formats=True,
+            formats=CALLBACKS,
+            email_options=EMAIL_OPTIONS,
+            pattern_options=PATTERN_OPTIONS,
+            offline=True,
+        )
+    except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:
+        reason = getattr(error, "message", None) or str(error)
+        raise ContractError(f"A schema cannot be compiled: {reason}") from error
 
 
 def _fingerprint(document: Mapping[str, Any]) -> bytes:

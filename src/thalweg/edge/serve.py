@@ -11,13 +11,12 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from connexion import ConnexionMiddleware
 from connexion.middleware.main import API
 from connexion.resolver import Resolver
-from pydantic import BaseModel
 
 from thalweg.config import Settings, load
 from thalweg.contract import project as projects
@@ -39,6 +38,9 @@ from thalweg.edge.sse import StreamOptions
 from thalweg.edge.tails import Tails
 from thalweg.portal import pages
 from thalweg.portal.health import Health
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel  # weighs 6 MiB, and comes with the first request model
 
 # With thousands of open streams a collection of everything stands for 50 to 160 ms, and at Python's own thresholds it
 # comes several times while they are opened. The young generations still run often (3 to 5 ms).
@@ -146,7 +148,7 @@ class ApiProcess:
                 key=key,
                 base_path=self.surfaces[key],
                 envelope=envelope,
-                compiler=Compiler(bundle),
+                compiler=Compiler(bundle, late=True),
                 models=_models(self.project, key),
                 cookies=getattr(envelope, "cookies", None),
             )
