@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -241,10 +242,10 @@ def request_password_reset(ctx: Ctx, surface: str, email: str) -> None:
     if policy.reset_mails is not None:
         guard.count(ctx, f"reset_mail:{rules.email_key(email)}", *policy.reset_mails)
     account = find(ctx, email)
-    if account is None or account.deactivated_at is not None:
-        return
-    last = onetime.last_issued(ctx, "reset_password", account.id)
-    if last is not None and last.created_at + MAIL_PAUSE > ctx.now():
+    last = onetime.last_issued(ctx, "reset_password", new_id() if account is None else account.id)
+    paused = last is not None and last.created_at + MAIL_PAUSE > ctx.now()
+    if account is None or account.deactivated_at is not None or paused:
+        _as_much_work(ctx, policy, email)
         return
     by_sso = account.password_hash is None and _has_external(ctx, account)
     if by_sso or any(own.require_sso for own in memberships.organisations_of(ctx, account.id)):
@@ -401,6 +402,21 @@ def cancel_deletion(ctx: Ctx, account: Account) -> None:
         ctx, "account_recovered", account.email, facts={"name": account.name}, language=account.language
     )
     _about(ctx, account, "user.deletion_cancelled")
+
+
+class _Undone(Exception):
+    """Ends work that was done for its time alone."""
+
+
+def _as_much_work(ctx: Ctx, policy: Policy, email: str) -> None:
+    """What a reset mail costs, done and undone: the time does not tell whether there is an account that gets one."""
+    with contextlib.suppress(_Undone), ctx.session.begin_nested():
+        memberships.organisations_of(ctx, new_id())
+        token = onetime.issue(ctx, "reset_password", policy.reset, facts={"surface": policy.surface})
+        facts = {"name": email, "link": links.page("reset", policy.surface, token), "minutes": 1}
+        notifications.send_mail(ctx, "reset_password", email, facts=facts)
+        memberships.organisations_of(ctx, new_id())
+        raise _Undone
 
 
 # --- what these lean on ------------------------------------------------------------------------------------------

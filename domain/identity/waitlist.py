@@ -34,6 +34,7 @@ from domain.kernel.context import Ctx
 from domain.kernel.db import acting_for
 from domain.kernel.errors import Conflict, NotFound
 from domain.kernel.ids import new_id
+from domain.kernel.organisation_filter import BY_HAND
 from domain.kernel.pages import OffsetPage, Page
 
 SURFACE = "beeflow"
@@ -249,7 +250,9 @@ def _note(
             updated_at=ctx.now(),
         )
         .on_conflict_do_nothing()
-        .returning(SignupRequest.id)
+        .returning(SignupRequest.id),
+        # The filter takes the column `message` for the table of that name.
+        execution_options={BY_HAND: ctx.organisation},
     )
     return noted
 

@@ -82,6 +82,7 @@ def brain_status(status: brains.BrainStatus) -> responses.BrainStatus:
 
 
 def memory_entry(entry: RingEntry) -> responses.MemoryEntry:
+    assert entry.source != "conversation", "what a person's conversations taught is theirs: no brain lists it"
     return {
         "id": str(entry.id),
         "ring": entry.ring,

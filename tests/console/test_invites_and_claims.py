@@ -123,6 +123,7 @@ def test_bee_flow_takes_an_invitation_up_by_signing_in_and_by_signing_up(console
     follow(tab, f"{console.url}/account/invite?surface=beeflow#{token}")
     shown(tab, "#login")
     write(tab, "login", password=PASSWORD)
+    tab.settle(5); print("DEBUG", tab.run("document.querySelector('main').innerText"), tab.complaints(), (console.logs/"serve.log").read_text()[-3000:])
     me = shown(tab, "#me")
     assert "Ada Lovelace's Workspace" in me
     assert "barbara@invites.example" in me

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 from domain import audit, billing, identity
 from domain.identity import accounts, guard, invites, operators, rules, signup
@@ -390,3 +391,25 @@ def signup_in_state(people: Any, operator: Any, state: str, email: str) -> Any:
 
 def _fields(wanted: Registration) -> dict[str, Any]:
     return {name: getattr(wanted, name) for name in Registration.__slots__}
+
+
+def test_asking_for_a_reset_costs_as_much_for_nobody_and_once_too_often(people: Any) -> None:
+    """Statements stand for time here: they are counted without noise."""
+    email, costs = people.register("starter"), []
+    statements: list[str] = []
+
+    def note(*arguments: Any) -> None:
+        statements.append(arguments[2])
+
+    event.listen(people.database.engine, "before_cursor_execute", note)
+    try:
+        for asked in (email, email, f"nobody@{new_id().hex}.example"):
+            statements.clear()
+            with people.context("starter") as ctx:
+                accounts.request_password_reset(ctx, "starter", asked)
+            costs.append(len(statements))
+    finally:
+        event.remove(people.database.engine, "before_cursor_execute", note)
+    known, *others = costs
+    assert all(abs(known - other) <= 4 for other in others), costs
+    assert len(people.mails(email)) == 2  # the verification, and one reset
