@@ -178,7 +178,7 @@ class Runner:
     def span(self, claim: Claim) -> Iterator[Callable[[str], None]]:
         """A trace span around an attempt; call what is handed in with the outcome. Nothing where nothing is traced.
 
-        It is no child of the request that promised the job: the outbox keeps no trace context. Both have a request id.
+        It is a child of the span in which the job was promised, where that was traced; every attempt is one.
         """
         if self._traces is None:
             yield lambda outcome: None
@@ -189,7 +189,9 @@ class Runner:
             "job.attempt": claim.attempt,
             "request.id": claim.request_id,
         }
-        with self._traces.span(f"job {claim.name}", kind="consumer", attributes=told) as span:
+        with self._traces.span(
+            f"job {claim.name}", kind="consumer", traceparent=claim.traceparent, attributes=told
+        ) as span:
             yield lambda outcome: self._note(span, outcome)
 
     def _note(self, span: Span, outcome: str) -> None:

@@ -70,18 +70,21 @@ def due_accounts(ctx: Ctx) -> Sequence[UUID]:
     return ctx.session.scalars(due.order_by(Account.deletion_due_at).limit(BATCH)).all()
 
 
-def erase_account(ctx: Ctx, account_id: UUID) -> bool:
-    """Erase a person: name, address, password, identities elsewhere; False when they came back meanwhile.
+def erase_account(ctx: Ctx, account_id: UUID) -> list[UUID] | None:
+    """Erase a person: name, address, password, identities elsewhere. None when they came back meanwhile.
 
-    Organisations of their own are closed; in others their membership ends, and what they made stays there. Needs a
-    platform context.
+    Organisations of their own are closed; in others their membership ends, and what they made for the organisation
+    stays there. Answers the organisations they were in, where the caller erases what was the person's own
+    (conversations, memories). Needs a platform context.
     """
     account = ctx.session.get(Account, account_id, with_for_update=True)
     if account is None or account.erased_at is not None or account.deletion_due_at is None:
-        return False
+        return None
     if account.deletion_due_at > ctx.now():
-        return False
+        return None
+    left = []
     for own in memberships.organisations_of(ctx, account_id):
+        left.append(own.organisation_id)
         with acting_for(ctx, own.organisation_id) as inside:
             membership = memberships.get(inside, account_id, lock=True)
             membership.status, membership.deleted_at = "deleted", ctx.now()
@@ -89,7 +92,7 @@ def erase_account(ctx: Ctx, account_id: UUID) -> bool:
                 _close(inside, own.organisation_id)
             audit.record(inside, "user.erase", resource_type="user", resource_id=account_id)
     _erase(ctx, account)
-    return True
+    return left
 
 
 def erase_members(ctx: Ctx) -> int:

@@ -53,6 +53,8 @@ class Claim:
     last_error: str | None
     waited: float
     """Seconds from the moment the job could run to this claim."""
+    traceparent: str | None = None
+    """The span in which the job was promised (W3C Trace Context)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,7 @@ UPDATE job SET state = 'running', lease_token = %(token)s, worker = %(worker)s, 
    AND (   (state IN ('pending', 'queued') AND available_at <= clock_timestamp())
         OR (state = 'running' AND (lease_until < clock_timestamp() OR lease_token = %(token)s)))
 RETURNING organisation_id, name, queue, args, attempts, max_attempts, request_id, last_error,
-          extract(epoch FROM clock_timestamp() - available_at)::float8
+          extract(epoch FROM clock_timestamp() - available_at)::float8, traceparent
 """
 # The row may be locked by the job's own open transaction: nobody can take it then, and waiting would be a deadlock.
 _EXTEND = """
@@ -206,8 +208,9 @@ class Ledger:
         rows = self._rows(_CLAIM, values)
         if not rows:
             return None
-        organisation, name, queue, args, attempt, most, request_id, error, waited = rows[0]
-        return Claim(job_id, token, organisation, name, queue, args, attempt, most, request_id, error, max(0.0, waited))
+        organisation, name, queue, args, attempt, most, request_id, error, waited, parent = rows[0]
+        waited = max(0.0, waited)
+        return Claim(job_id, token, organisation, name, queue, args, attempt, most, request_id, error, waited, parent)
 
     def extend(self, claim: Claim, *, lease: float) -> bool:
         """Move the end of the lease to `lease` seconds from now. False: the lease has gone."""

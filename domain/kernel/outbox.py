@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -100,6 +101,8 @@ class Job(Base):
     unique_key: Mapped[str | None] = mapped_column(String(200))
     last_error: Mapped[str | None] = mapped_column(Text)
     request_id: Mapped[str] = mapped_column(String(128), server_default="-")
+    traceparent: Mapped[str | None] = mapped_column(String(55))
+    """The span in which the promise was made (W3C Trace Context); empty where nothing is traced."""
     result: Mapped[dict[str, Any] | None]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     started_at: Mapped[datetime | None]
@@ -148,6 +151,7 @@ def enqueue(
         "max_attempts": max_attempts,
         "unique_key": unique,
         "request_id": ctx.request_id[:128],
+        "traceparent": _traceparent(),
     }
     statement = insert(Job).values(values)
     _ring_at_commit(session, queue)
@@ -264,6 +268,15 @@ def _notify(session: Session) -> None:
     waiting.clear()
     for queue in due:
         session.execute(select(func.pg_notify(literal(CHANNEL), literal(queue))))
+
+
+def _traceparent() -> str | None:
+    # A process that traces has imported this long ago; in any other one there is no span to ask for.
+    tracing = sys.modules.get("opentelemetry.trace")
+    if tracing is None:
+        return None
+    span = tracing.get_current_span().get_span_context()
+    return f"00-{span.trace_id:032x}-{span.span_id:016x}-{span.trace_flags:02x}" if span.is_valid else None
 
 
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")  # an escaped NUL, which jsonb cannot hold

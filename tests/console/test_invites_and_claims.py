@@ -117,13 +117,13 @@ def test_somebody_without_an_account_signs_up_into_the_organisation(console, tab
     assert ask(console, "invite/look", token).status_code == 410
 
 
-def test_bee_flow_takes_an_invitation_up_by_signing_in_and_by_signing_up(console, tab, organisation):
+def test_bee_flow_takes_an_invitation_up_by_signing_in_and_by_signing_up(console, tab):
+    organisation = console.person("ada@beeflow.example")[1]
     console.person("barbara@invites.example")
     token = invited(console, organisation, "barbara@invites.example")
     follow(tab, f"{console.url}/account/invite?surface=beeflow#{token}")
     shown(tab, "#login")
     write(tab, "login", password=PASSWORD)
-    tab.settle(5); print("DEBUG", tab.run("document.querySelector('main').innerText"), tab.complaints(), (console.logs/"serve.log").read_text()[-3000:])
     me = shown(tab, "#me")
     assert "Ada Lovelace's Workspace" in me
     assert "barbara@invites.example" in me

@@ -287,8 +287,8 @@ def test_a_due_account_is_erased_and_its_own_organisation_closed(people: Any) ->
     people.clock.advance(timedelta(days=31))
     with people.database.context(SystemActor(), None, platform=True, clock=people.clock) as ctx:
         assert signed_in.account.id in upkeep.due_accounts(ctx)
-        assert upkeep.erase_account(ctx, signed_in.account.id)
-        assert not upkeep.erase_account(ctx, signed_in.account.id)
+        assert upkeep.erase_account(ctx, signed_in.account.id) == [signed_in.belonging.organisation_id]
+        assert upkeep.erase_account(ctx, signed_in.account.id) is None
     with people.database.session(None, platform=True) as session:
         account = session.get(Account, signed_in.account.id)
         assert (account.name, account.password_hash) == ("Erased", None)

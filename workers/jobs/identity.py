@@ -7,9 +7,13 @@ from uuid import UUID
 
 from marshmallow import Schema, fields
 
+from domain import conversations
 from domain.identity import tokens, upkeep
+from domain.inference import byok
 from domain.kernel.context import Ctx
+from domain.kernel.db import acting_for
 from domain.kernel.outbox import enqueue
+from domain.memory import personal
 from workers.registry import cron, job
 
 
@@ -45,4 +49,10 @@ def erase_due(ctx: Ctx, args: dict[str, Any]) -> None:
 
 @job("identity.erase", args=AccountArgs, simple=True)
 def erase(ctx: Ctx, args: dict[str, Any]) -> None:
-    upkeep.erase_account(ctx, UUID(str(args["account_id"])))
+    """The account, and what was the person's own in each organisation, in one transaction."""
+    account_id = UUID(str(args["account_id"]))
+    for organisation_id in upkeep.erase_account(ctx, account_id) or ():
+        with acting_for(ctx, organisation_id) as inside:
+            conversations.erase_person(inside, account_id)
+            personal.forget_person(inside, account_id)
+            byok.delete_model_settings(inside, account_id)

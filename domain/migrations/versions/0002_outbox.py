@@ -35,6 +35,7 @@ def upgrade() -> None:
         sa.Column("unique_key", sa.String(200)),
         sa.Column("last_error", sa.Text()),
         sa.Column("request_id", sa.String(128), nullable=False, server_default="-"),
+        sa.Column("traceparent", sa.String(55)),
         sa.Column("result", postgresql.JSONB()),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
         sa.Column("started_at", sa.DateTime(timezone=True)),
