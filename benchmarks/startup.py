@@ -114,7 +114,8 @@ def _interpreter(imports: bool, core: int, environment: dict[str, str]) -> dict[
     """What no code of ours can get below, and what importing everything takes."""
     script = "import time, os, resource\n"
     if imports:
-        script += "import thalweg.cli, thalweg.server, thalweg.edge.serve, handlers.app, uvloop, httptools\n"
+        script += "import thalweg.cli; from thalweg.sparing import spare; spare()\n"
+        script += "import thalweg.server, thalweg.edge.serve, handlers.app, uvloop, httptools\n"
     script += (
         "pages = int(open('/proc/self/statm').read().split()[1])\n"
         "print(time.time(), time.process_time(), pages * os.sysconf('SC_PAGE_SIZE') / 2**20)\n"

@@ -14,7 +14,6 @@ import httpx
 import pytest
 
 from domain.identity import captcha
-from thalweg.contract import handlers, project
 
 PASSWORD = "Staple-orbit-lantern-42"
 FRESH = "Velvet-comet-harbour-77"
@@ -108,16 +107,6 @@ class Visitor:
         return self.client.request(where["method"], where["url"], headers=headers, **more)
 
 
-def works(surface: str, operation_id: str) -> bool:
-    """Whether an operation does more than answer 501."""
-    found = project.find()
-    manifest = json.loads((found.generated / surface / "operations.json").read_bytes())
-    modules, _ = handlers.read(found, surface)
-    entry = next(one for one in manifest["operations"] if one["operation_id"] == operation_id)
-    module, name = entry["handler"].rsplit(".", 1)[1].split(":")
-    return not modules[module][name].not_implemented
-
-
 @pytest.fixture
 def visitor(world):
     return Visitor(world.url)
@@ -194,7 +183,6 @@ def test_beeflow_borrows_what_it_has_no_operation_for(visitor):
         assert page.facts["key"] == "beeflow"
 
 
-@pytest.mark.skipif(not works("beeflow", "login"), reason="Bee Flow's sign-in is not built yet")
 def test_beeflow_sign_in_me_and_out(visitor, world):
     person = world.person("beeflow")
     page = visitor.open("sign-in", "beeflow")

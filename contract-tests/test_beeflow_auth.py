@@ -36,7 +36,7 @@ def error(reply: httpx.Response, status: int) -> str:
     return str(reply.json()["error"])
 
 
-# --- setting up ------------------------------------------------------------------------------------------------
+# --- setting up --------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_a_weak_password_is_a_broken_contract(world: World, unset: None) -> None
     assert refused.json()["details"][0]["path"] == "body.password"
 
 
-# --- sessions ----------------------------------------------------------------------------------------------------
+# --- sessions --------------------------------------------------------------------------------
 
 
 def test_the_cookie_is_the_session(world: World) -> None:
@@ -140,7 +140,7 @@ def test_tokens_that_are_missing_wrong_or_made_up_are_told_apart(world: World) -
     assert error(call(world, "GET", "/auth/user", f"bfk_{'0' * 43}"), 401) == "invalid_token"
 
 
-# --- frames ------------------------------------------------------------------------------------------------------
+# --- frames --------------------------------------------------------------------------------
 
 
 def test_a_frames_token_is_bound_to_its_origin(world: World) -> None:
@@ -169,7 +169,7 @@ def test_neither_a_key_nor_a_frame_makes_something_that_outlives_it(world: World
     assert call(world, "GET", "/auth/user", key).json()["authMethod"] == "api_key"
 
 
-# --- coming in -----------------------------------------------------------------------------------------------------
+# --- coming in --------------------------------------------------------------------------------
 
 
 def sign_up(world: World, email: str, **more: Any) -> httpx.Response:
@@ -251,7 +251,7 @@ def test_closed_doors_are_a_403(world: World) -> None:
     assert error(sign_up(world, world.email()), 403) == "domain_not_allowed"
 
 
-# --- people, groups, settings ----------------------------------------------------------------------------------------
+# --- people, groups, settings --------------------------------------------------------------------------------
 
 
 def test_locking_out_ends_what_processes_remember_at_once(world: World) -> None:
@@ -356,7 +356,7 @@ def test_a_slug_that_is_taken_is_a_409(world: World) -> None:
     assert error(call(world, "PATCH", "/api/organisation", person, json={"slug": slug}), 409) == "slug_taken"
 
 
-# --- keys and pictures -------------------------------------------------------------------------------------------------
+# --- keys and pictures --------------------------------------------------------------------------------
 
 
 def test_a_read_only_key_reads_and_changes_nothing(world: World) -> None:

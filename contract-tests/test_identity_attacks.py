@@ -41,6 +41,7 @@ REFRESH = "/thallus/api/v1/auth/refresh"
 KEYS = "/thallus/api/v1/auth/api-keys"
 SETTINGS = "/starter/api/v1/tenants/settings"
 WORKSPACE_KEYS = "/thalian/api/api-keys"
+FINDINGS = "/thalian/api/mcp/findings"
 ATTACKER = "https://attacker.example"
 AT_ONCE = 1.0
 """Seconds within which a revocation is known to every process."""
@@ -102,7 +103,7 @@ def second(running: Any) -> Iterator[Caller]:
 
 
 def encoded(value: Any) -> str:
-    raw = value if isinstance(value, bytes) else json.dumps(value).encode()
+    raw: bytes = value if isinstance(value, bytes) else json.dumps(value).encode()
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
@@ -133,12 +134,17 @@ def test_a_token_that_was_not_signed_by_the_platform_opens_nothing(surface: str,
     published = call("GET", "/.well-known/jwks.json").json()["keys"]
     public = OKPKey.import_key(next(key for key in published if key["kid"] == header["kid"]))
     own = OKPKey.generate_key("Ed25519", {"kid": header["kid"]})
-    forged = [f"{encoded({**header, 'alg': alg})}.{encoded(body)}." for alg in ("none", "None", "nOnE", "")]
+    forged: list[str] = [f"{encoded({**header, 'alg': alg})}.{encoded(body)}." for alg in ("none", "None", "nOnE", "")]
     forged.append(f"{encoded(header)}.{encoded(body)}.")
-    for secret in (public.as_pem(private=False), base64.urlsafe_b64decode(public.as_dict(private=False)["x"] + "=")):
-        signing_input = f"{encoded({**header, 'alg': 'HS256'})}.{encoded(body)}"
+    for secret in (public.as_pem(private=False), base64.urlsafe_b64decode(f"{public.as_dict(private=False)['x']}=")):
+        signing_input: str = f"{encoded({**header, 'alg': 'HS256'})}.{encoded(body)}"
         forged.append(f"{signing_input}.{encoded(hmac.digest(secret, signing_input.encode(), hashlib.sha256))}")
-    extras = ({}, {"jwk": own.as_dict(private=False)}, {"jku": f"{ATTACKER}/keys"}, {"kid": "../../dev/null"})
+    extras: tuple[dict[str, Any], ...] = (
+        {},
+        {"jwk": own.as_dict(private=False)},
+        {"jku": f"{ATTACKER}/keys"},
+        {"kid": "../../dev/null"},
+    )
     forged += [jwt.encode({**header, **extra}, body, own, algorithms=["EdDSA"]) for extra in extras]
     symmetric = OctKey.import_key(header["kid"])
     forged.append(jwt.encode({**header, "alg": "HS256"}, body, symmetric, algorithms=["HS256"]))
@@ -193,7 +199,8 @@ def test_what_is_no_access_token_is_not_taken_for_one(world: World, call: Caller
     for credential in (person.token, str(person.refresh_token), workspace, key[:-1], key.upper(), f"{key[:-1]}x"):
         assert call("GET", ME["thallus"], headers={"X-API-Key": credential}).status_code == 401, credential
     assert call("GET", ME["thallus"], headers={"X-API-Key": key}).status_code == 200
-    assert call("GET", "/thalian/api/mcp/findings", headers={"X-API-Key": key}).status_code == 401
+    assert welcome(call("GET", FINDINGS, headers=bearer(workspace)))
+    assert call("GET", FINDINGS, headers=bearer(key)).status_code == 401
     for token in (person.token, machine.token, key):
         body = {"refresh_token": token}
         assert call("POST", "/starter/api/v1/auth/refresh", json=body).status_code in (401, 422)
@@ -572,7 +579,7 @@ def test_an_administrator_takes_over_no_equal_no_owner_and_nobody_of_elsewhere(w
         assert reply.status_code == status, (victim.role, reply.text)
         assert call.me("starter", victim.token).status_code == 200
     wide = {"X-Operator-Override": "true", "X-Operator-Reason": "Ticket 4711 of today"}
-    issue = {"account": "support-console", "scopes": ["support:*"], "reason": "because"}
+    issue = {"account": "support-console", "scopes": ["support:*"], "reason": "Nightly checks move"}
     url = "/starter/api/v1/auth/service-accounts/browser-issue"
     for headers in ({}, wide):
         assert call("POST", url, json=issue, headers={**admin.headers(), **headers}).status_code == 403
@@ -725,6 +732,23 @@ def test_time_does_not_tell_whether_an_address_has_an_account_to_reset(
     found = medians({"known": tried(lambda: next(people)), "unknown": tried(world.email)}, 22)
     client.close()
     assert alike(found, 5, 1.5), found
+
+
+def test_time_does_not_tell_whether_an_address_has_an_account_to_sign_up_with(world: World, call: Caller) -> None:
+    people = iter([world.person("thallus").email for _ in range(24)])
+    client = httpx.Client(base_url=call.url, timeout=30)
+
+    def tried(emails: Callable[[], str]) -> Callable[[], None]:
+        def act() -> None:
+            body = {"email": emails(), "password": "Velvet-comet-harbour-77", "name": "Ada", "captcha_token": "solved"}
+            reply = client.post("/thallus/api/v1/auth/register", json=body)
+            assert reply.status_code == 201, reply.text
+
+        return act
+
+    found = medians({"known": tried(lambda: next(people)), "unknown": tried(world.email)}, 22)
+    client.close()
+    assert alike(found, 8, 1.35), found
 
 
 # --- at once, everywhere ---------------------------------------------------------------------------------------
@@ -901,8 +925,9 @@ def test_the_allowlist_is_asked_for_every_request_anew(world: World, call: Calle
         for forwarded, status in [*((one, 200) for one in inside), *((one, 403) for one in outside)] * 2:
             reply = second("GET", ME["thallus"], headers={**headers, "X-Forwarded-For": forwarded})
             assert reply.status_code == status, (forwarded, reply.text)
-    found = second("GET", "/thalian/api/mcp/findings", headers={"X-API-Key": workspace, "X-Forwarded-For": outside[0]})
-    assert found.status_code == 403
+    for forwarded, status in ((inside[0], False), (outside[0], True)):
+        reply = second("GET", FINDINGS, headers={**bearer(workspace), "X-Forwarded-For": forwarded})
+        assert (reply.status_code == 403, reply.status_code == 401) == (status, False), reply.text
     # A process that trusts no proxy hears the address from the connection alone.
     for name in ("X-Forwarded-For", "X-Real-IP", "True-Client-IP", "CF-Connecting-IP", "Forwarded", "X-Client-IP"):
         told = "for=203.0.113.9" if name == "Forwarded" else "203.0.113.9"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import domain
-from domain import inference, notifications, storage
+from domain import inference, notifications, storage, transcriptions
 from domain.identity import captcha, clients, connector, federation, guard, links, setup, signup, tokens, vault
 from domain.kernel import crypto
 
@@ -57,6 +57,12 @@ class PlatformSettings(Protocol):
     def beeflow_url(self) -> str | None: ...
     @property
     def outgoing_allow(self) -> Sequence[str]: ...
+    @property
+    def meeting_bot(self) -> str | None: ...
+    @property
+    def meeting_bot_url(self) -> str | None: ...
+    @property
+    def meeting_bot_key(self) -> Secret | None: ...
     @property
     def oauth_google(self) -> Secret | None: ...
     @property
@@ -116,6 +122,7 @@ def prepare(settings: PlatformSettings) -> None:
     storage.bind(settings)
     federation.registry.bind(settings)
     connector.bind(settings)
+    bind_meeting_bot(settings)
 
 
 def bind_models(settings: PlatformSettings) -> None:
@@ -152,6 +159,12 @@ def bind_identity(settings: PlatformSettings) -> None:
     vault.configure(
         [key.reveal() for key in settings.service_account_vault], production=settings.environment == "production"
     )
+
+
+def bind_meeting_bot(settings: PlatformSettings) -> None:
+    """Bind the service that sends bots into meetings. Raises `ValueError` that names the setting that is wrong."""
+    key = None if settings.meeting_bot_key is None else settings.meeting_bot_key.reveal()
+    transcriptions.configure(settings.meeting_bot, settings.meeting_bot_url, key)
 
 
 def unlock(settings: PlatformSettings) -> None:

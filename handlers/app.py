@@ -18,6 +18,7 @@ from handlers import callers, console
 from handlers.files import Files
 from handlers.starter import wire_vector_stores
 from handlers.thalium import wire as thalium
+from handlers.thallus import wire_conversations
 from thalweg.edge.application import Caller, Credential, Facts, Pending, StoredReply, Stream
 from thalweg.edge.guard import Cors
 from thalweg.heartbeats import Pulse
@@ -140,6 +141,7 @@ def _valkey(url: str) -> Redis:
 _STREAMS: dict[str, Callable[[Mapping[str, Any]], Stream | Pending]] = {
     "invocation": lambda kept: thalium.stream(UUID(kept["id"])),
     "vector_store_file": wire_vector_stores.reading,
+    "chat_task": wire_conversations.answering,
 }
 """What an idempotency record keeps of a stream, or of work that is waited for, to the stream or the wait."""
 

@@ -14,8 +14,10 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 CONNECTIONS = 32
 _UNITS = {"us": 0.001, "ms": 1.0, "s": 1000.0}
@@ -36,14 +38,23 @@ def tool() -> str:
     return "wrk" if shutil.which("wrk") else "own"
 
 
-def run(url: str, body: bytes | None, seconds: float, core: int, folder: Path) -> Outcome:
+def run(
+    url: str,
+    body: bytes | None,
+    seconds: float,
+    core: int,
+    folder: Path,
+    headers: Mapping[str, str] = MappingProxyType({}),
+) -> Outcome:
     """Load `url` for `seconds` from a process on `core`: POST when there is a body."""
     pin = {"preexec_fn": lambda: os.sched_setaffinity(0, {core})}
     if tool() == "own":
-        command = [sys.executable, __file__, url, str(seconds)]
+        command = [sys.executable, __file__, url, str(seconds), json.dumps(dict(headers))]
         done = subprocess.run(command, input=body or b"", capture_output=True, check=True, **pin)
         return Outcome(**json.loads(done.stdout))
     command = ["wrk", "--latency", "-t1", f"-c{CONNECTIONS}", f"-d{max(1, round(seconds))}s"]
+    for name, value in headers.items():
+        command += ["-H", f"{name}: {value}"]
     if body is not None:
         script = folder / "post.lua"
         script.write_text(
@@ -114,11 +125,12 @@ class _Client(asyncio.Protocol):
             self.over.set_result(None)
 
 
-async def _generate(url: str, seconds: float, body: bytes) -> Outcome:
+async def _generate(url: str, seconds: float, body: bytes, headers: Mapping[str, str]) -> Outcome:
     found = re.fullmatch(r"http://([^:/]+):(\d+)(/.*)", url)
     assert found is not None
     host, port, path = found[1], int(found[2]), found[3]
     request = f"{'POST' if body else 'GET'} {path} HTTP/1.1\r\nHost: {host}:{port}\r\n"
+    request += "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     if body:
         request += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
     times: list[float] = []
@@ -142,9 +154,10 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("url")
     parser.add_argument("seconds", type=float)
+    parser.add_argument("headers", type=json.loads)
     given = parser.parse_args()
     body = sys.stdin.buffer.read()
-    print(json.dumps(uvloop.run(_generate(given.url, given.seconds, body)).__dict__))
+    print(json.dumps(uvloop.run(_generate(given.url, given.seconds, body, given.headers)).__dict__))
 
 
 if __name__ == "__main__":

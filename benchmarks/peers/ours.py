@@ -22,10 +22,10 @@ import domain.identity  # noqa: F401 - its organisation table is what owned rows
 from domain.kernel.context import AnonymousActor, Ctx
 from domain.kernel.db import Base, Database, Identified, OrganisationOwned
 from peers import contract, models, storage, work
+from thalweg.edge.exchange import Services
 from thalweg.edge.flaskhost import FlaskHost, HostFlask
 from thalweg.edge.guard import Cors
 from thalweg.edge.limits import Limits
-from thalweg.edge.middleware import Services
 from thalweg.edge.observe import Observer
 from thalweg.edge.plan import Surface
 from thalweg.edge.pool import Pool

@@ -65,7 +65,7 @@ def list_bases(world: World) -> Call:
 @recipe("beeflow", "createKnowledgeBase")
 def create(world: World) -> Call:
     who = world.person("beeflow")
-    group = asked(world, who, "POST", "/groups", json={"name": f"Buyers {next(_numbers)}"})["id"]
+    group = asked(world, who, "POST", "/organisation/groups", json={"name": f"Buyers {next(_numbers)}"})["id"]
     settings = {"chunkSize": 1600, "chunkOverlap": 300, "searchMode": "semantic"}
     body = {"name": "Supplier contracts", "visibility": "group", "groupIds": [group], "settings": settings}
 

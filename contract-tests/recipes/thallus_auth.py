@@ -65,14 +65,15 @@ def resend(world: World) -> Call:
 @recipe("thallus", "forgotPassword")
 def forgot(world: World) -> Call:
     person = world.person("thallus")
-    return Call(json={"email": person.email, "captcha_token": "solved"}, public=True, who=person)
+    # A worker leaves the entry, a moment later: the caller must not notice whether there was an account.
+    return Call(json={"email": person.email, "captcha_token": "solved"}, public=True, who=person, audit=False)
 
 
 @recipe("thallus", "resetPassword")
 def reset(world: World) -> Call:
     person = world.person("thallus")
     with world.anyone("thallus") as ctx:
-        identity.accounts.request_password_reset(ctx, "thallus", person.email)
+        identity.accounts.mail_password_reset(ctx, "thallus", person.email)
     token = world.mailed(person.email, "reset_password")
     return Call(json={"token": token, "new_password": FRESH}, public=True, who=person, once=True)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -31,6 +30,7 @@ from domain.identity.roles import MANAGERS
 from domain.kernel.context import Ctx
 from domain.kernel.errors import Conflict, Invalid, NotFound
 from domain.kernel.ids import new_id
+from domain.kernel.outbox import enqueue
 
 MAIL_PAUSE = timedelta(minutes=5)
 """Between two mails of one kind to one address; asked sooner, nothing is sent and nothing is told."""
@@ -201,6 +201,11 @@ def send_verification(ctx: Ctx, account: Account, policy: Policy) -> None:
 
 
 def resend_verification(ctx: Ctx, surface: str, email: str) -> None:
+    """Have a worker send the verification mail again where that is due: see `mail_verification`."""
+    _promise(ctx, "identity.mail_verification", surface, email)
+
+
+def mail_verification(ctx: Ctx, surface: str, email: str) -> None:
     """Send the verification mail again, if the address waits for one and the last is `MAIL_PAUSE` old."""
     account = find(ctx, email)
     if account is None or account.email_verified_at is not None or account.deactivated_at is not None:
@@ -233,19 +238,28 @@ def verify_email(ctx: Ctx, token: str) -> Account:
 
 
 def request_password_reset(ctx: Ctx, surface: str, email: str) -> None:
-    """Mail a reset link, if there is such an account. Tells nothing.
+    """Have a worker mail a reset link, if there is such an account (see `mail_password_reset`). Tells nothing, not by
+    the time that it takes either.
 
-    Accounts that sign in by single sign-on alone get a mail that says so. Raises `LimitExceeded` where the surface says
-    how often may be asked, whether or not there is an account.
+    Raises `LimitExceeded` where the surface says how often may be asked, whether or not there is an account.
     """
     policy = policy_of(surface)
     if policy.reset_mails is not None:
         guard.count(ctx, f"reset_mail:{rules.email_key(email)}", *policy.reset_mails)
+    _promise(ctx, "identity.mail_password_reset", surface, email)
+
+
+def mail_password_reset(ctx: Ctx, surface: str, email: str) -> None:
+    """Mail a reset link, if there is such an account and the last is `MAIL_PAUSE` old.
+
+    Accounts that sign in by single sign-on alone get a mail that says so.
+    """
+    policy = policy_of(surface)
     account = find(ctx, email)
-    last = onetime.last_issued(ctx, "reset_password", new_id() if account is None else account.id)
-    paused = last is not None and last.created_at + MAIL_PAUSE > ctx.now()
-    if account is None or account.deactivated_at is not None or paused:
-        _as_much_work(ctx, policy, email)
+    if account is None or account.deactivated_at is not None:
+        return
+    last = onetime.last_issued(ctx, "reset_password", account.id)
+    if last is not None and last.created_at + MAIL_PAUSE > ctx.now():
         return
     by_sso = account.password_hash is None and _has_external(ctx, account)
     if by_sso or any(own.require_sso for own in memberships.organisations_of(ctx, account.id)):
@@ -404,22 +418,12 @@ def cancel_deletion(ctx: Ctx, account: Account) -> None:
     _about(ctx, account, "user.deletion_cancelled")
 
 
-class _Undone(Exception):
-    """Ends work that was done for its time alone."""
-
-
-def _as_much_work(ctx: Ctx, policy: Policy, email: str) -> None:
-    """What a reset mail costs, done and undone: the time does not tell whether there is an account that gets one."""
-    with contextlib.suppress(_Undone), ctx.session.begin_nested():
-        memberships.organisations_of(ctx, new_id())
-        token = onetime.issue(ctx, "reset_password", policy.reset, facts={"surface": policy.surface})
-        facts = {"name": email, "link": links.page("reset", policy.surface, token), "minutes": 1}
-        notifications.send_mail(ctx, "reset_password", email, facts=facts)
-        memberships.organisations_of(ctx, new_id())
-        raise _Undone
-
-
 # --- what these lean on ------------------------------------------------------------------------------------------
+
+
+def _promise(ctx: Ctx, job: str, surface: str, email: str) -> None:
+    """Leave to a worker what takes longer where there is an account: the caller must not measure that."""
+    enqueue(ctx, job, {"surface": surface, "email": email, "address": ctx.address}, queue="interactive")
 
 
 def _workspace(name: str) -> str:

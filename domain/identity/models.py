@@ -136,12 +136,15 @@ class Picture(Base):
 
 
 class SignInGuard(Base):
-    """Failed sign-ins of an address, whether or not it has an account: so a lock does not tell that there is one."""
+    """Failed sign-ins of an address, whether or not it has an account: so a lock does not tell that there is one.
+
+    The failures from one network, and what strangers may do so many times in a while, are counted in the same way.
+    """
 
     __tablename__ = "sign_in_guard"
 
     digest: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
-    """Of the address as it is compared."""
+    """Of the address as it is compared, or of what else is counted (`guard`)."""
     failures: Mapped[int] = mapped_column(default=0, server_default=text("0"))
     failing_since: Mapped[datetime | None]
     locked_until: Mapped[datetime | None]

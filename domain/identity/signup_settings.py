@@ -21,6 +21,7 @@ from domain.kernel.context import Ctx
 from domain.kernel.db import acting_for
 from domain.kernel.errors import Forbidden
 
+SURFACE = "beeflow"
 SECTION = "signup"
 OPEN, WAITLIST, INVITE_ONLY = "open", "waitlist", "invite_only"
 

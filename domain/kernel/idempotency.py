@@ -52,8 +52,9 @@ R = TypeVar("R", bound=Reply)
 
 
 class Idempotency(Generic[R]):
-    """Records per organisation, operation and key. `make(status, headers, body, stream)` builds the caller's reply type
-    (`Kept` will do). A caller without an organisation has no records: its requests simply run.
+    """Records per organisation, operation and key; of a caller without an organisation, per network address.
+
+    `make(status, headers, body, stream)` builds the caller's reply type (`Kept` will do).
     """
 
     def __init__(self, make: Callable[[int, tuple[tuple[str, str], ...], bytes, Mapping[str, Any] | None], R]) -> None:
@@ -64,8 +65,7 @@ class Idempotency(Generic[R]):
 
         Raises `IdempotencyMismatch` (same key, other request) or `IdempotencyInFlight` (the first is still running).
         """
-        if ctx.organisation_id is None:
-            return None
+        key = _own(ctx, key)
         held, record = self._look(ctx, operation, key)
         if record is None and not held:
             raise IdempotencyInFlight(retry_after=1)
@@ -82,8 +82,8 @@ class Idempotency(Generic[R]):
 
         Raises `IdempotencyInFlight` if another transaction kept one since `begin()`: this one must not commit.
         """
-        if ctx.organisation_id is None:
-            return
+        key = _own(ctx, key)
+        table, whose = _table(ctx)
         now = ctx.now()
         values = {
             "fingerprint": fingerprint,
@@ -95,37 +95,36 @@ class Idempotency(Generic[R]):
             "created_at": now,
             "expires_at": now + KEPT,
         }
-        statement = insert(IdempotencyRecord).values(
-            organisation_id=ctx.organisation_id, operation=operation, key=key, **values
-        )
+        statement = insert(table).values(operation=operation, key=key, **whose, **values)
         kept = ctx.session.execute(
             statement.on_conflict_do_update(
-                index_elements=["organisation_id", "operation", "key"],
+                index_elements=[*whose, "operation", "key"],
                 set_=values,
-                where=IdempotencyRecord.expires_at <= now,  # only what has expired gives way
-            ).returning(IdempotencyRecord.key)
+                where=table.expires_at <= now,  # only what has expired gives way
+            ).returning(table.key)
         ).scalar()
         if kept is None:
             raise IdempotencyInFlight(retry_after=1)
 
-    def _look(self, ctx: Ctx, operation: str, key: str) -> tuple[bool, IdempotencyRecord | None]:
+    def _look(self, ctx: Ctx, operation: str, key: str) -> tuple[bool, _Record | None]:
         """Try the lock and read the record, in one round trip.
 
         The statement's snapshot may be older than the lock: a record that was committed in between is not seen here.
         Then `record()` finds it and the late transaction ends in `IdempotencyInFlight` with nothing done.
         """
-        lock = func.pg_try_advisory_xact_lock(_lock(ctx.organisation, operation, key))
+        table, _ = _table(ctx)
+        lock = func.pg_try_advisory_xact_lock(_lock(ctx.organisation_id, operation, key))
         one = select(literal(1).label("one")).subquery()
         row = ctx.session.execute(
-            select(lock, IdempotencyRecord)
+            select(lock, table)
             .select_from(one)
             .outerjoin(
-                IdempotencyRecord,
+                table,
                 and_(
                     true(),
-                    IdempotencyRecord.operation == operation,
-                    IdempotencyRecord.key == key,
-                    IdempotencyRecord.expires_at > ctx.now(),
+                    table.operation == operation,
+                    table.key == key,
+                    table.expires_at > ctx.now(),
                 ),
             )
         ).one()
@@ -133,7 +132,14 @@ class Idempotency(Generic[R]):
 
 
 def purge_expired(ctx: Ctx, *, limit: int = 10_000) -> int:
-    """Delete up to `limit` expired records of all organisations; how many. Needs a platform context."""
+    """Delete up to `limit` expired records of all organisations, and all of strangers; how many. Needs a platform
+    context."""
+    strangers = ctx.session.execute(
+        delete(StrangersRecord)
+        .where(StrangersRecord.expires_at <= ctx.now())
+        .returning(StrangersRecord.key)
+        .execution_options(synchronize_session=False)
+    ).all()
     expired = (
         select(IdempotencyRecord.organisation_id, IdempotencyRecord.operation, IdempotencyRecord.key)
         .where(IdempotencyRecord.expires_at <= ctx.now())
@@ -151,19 +157,30 @@ def purge_expired(ctx: Ctx, *, limit: int = 10_000) -> int:
         .returning(IdempotencyRecord.key)
         .execution_options(synchronize_session=False)
     ).all()
-    return len(gone)
+    return len(gone) + len(strangers)
 
 
-def _lock(organisation_id: UUID, *parts: str) -> int:
+def _own(ctx: Ctx, key: str) -> str:
+    """A stranger's key is one of their address: nobody meets the keys of others."""
+    return key if ctx.organisation_id is not None else f"{ctx.address or ''} {key}"
+
+
+def _table(ctx: Ctx) -> tuple[type[_Record], dict[str, UUID]]:
+    """Where the caller's records are, and what of their primary key is the organisation."""
+    if ctx.organisation_id is None:
+        return StrangersRecord, {}
+    return IdempotencyRecord, {"organisation_id": ctx.organisation_id}
+
+
+def _lock(organisation_id: UUID | None, *parts: str) -> int:
     """A signed 64-bit lock number. Two keys on one number only cost a needless 409."""
     text = "\x00".join(["idempotency", str(organisation_id), *parts])
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big", signed=True)
 
 
-class IdempotencyRecord(OrganisationOwned, Base):
-    __tablename__ = "idempotency_record"
+class _Record:
+    """What is kept of a reply."""
 
-    organisation_id: Mapped[UUID] = mapped_column(ForeignKey("organisation.id", ondelete="CASCADE"), primary_key=True)
     operation: Mapped[str] = mapped_column(Text, primary_key=True)
     key: Mapped[str] = mapped_column(Text, primary_key=True)
     fingerprint: Mapped[bytes] = mapped_column(LargeBinary)
@@ -174,9 +191,25 @@ class IdempotencyRecord(OrganisationOwned, Base):
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime]
 
+
+class IdempotencyRecord(_Record, OrganisationOwned, Base):
+    __tablename__ = "idempotency_record"
+
+    organisation_id: Mapped[UUID] = mapped_column(
+        ForeignKey("organisation.id", ondelete="CASCADE"), primary_key=True, sort_order=-10
+    )
+
     __table_args__ = (Index("ix_idempotency_record_expires_at", "expires_at"),)
     __organisation_index__: ClassVar[bool] = False
 
 
-def _place(organisation_id: UUID, operation: str, key: str) -> str:
+class StrangersRecord(_Record, Base):
+    """Of a caller without an organisation: somebody who signs up."""
+
+    __tablename__ = "strangers_idempotency_record"
+
+    __table_args__ = (Index("ix_strangers_idempotency_record_expires_at", "expires_at"),)
+
+
+def _place(organisation_id: UUID | None, operation: str, key: str) -> str:
     return f"idempotency_record:{organisation_id}:{operation}:{key}"

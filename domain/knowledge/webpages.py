@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, func, or_, select
@@ -26,6 +27,7 @@ from domain.knowledge.models import Collection, Webpage, WebpagePart
 
 REFRESH = {"daily": timedelta(days=1), "weekly": timedelta(days=7), "monthly": timedelta(days=30)}
 MAX_TEXT = 1_000_000
+MAX_URL = 2_048
 _PORTS = {"http": 80, "https": 443}
 _LOCAL = ("localhost", ".localhost", ".local", ".internal", ".home.arpa", ".lan")
 
@@ -218,7 +220,7 @@ def key_of(url: str) -> str:
 
 
 def normal(url: str) -> str:
-    """The address without fragment, default port and capitals in its host.
+    """The address as RFC 3986 writes it, without fragment, default port and capitals in its host.
 
     Raises `Unprocessable` (fact `reason`: `address_refused`) for one that is not of the public Internet as far as that
     can be told without asking: names are judged again by what they resolve to, at every connection.
@@ -244,7 +246,18 @@ def normal(url: str) -> str:
     scheme = parts.scheme.lower()
     shown = f"[{host}]" if ":" in host else host
     where = shown if port in (None, _PORTS[scheme]) else f"{shown}:{port}"
-    return urlunsplit((scheme, where, parts.path or "/", parts.query, ""))
+    address = urlunsplit((scheme, where, _written(parts.path) or "/", _written(parts.query, "?"), ""))
+    if not address.isascii() or len(address) > MAX_URL:
+        raise _refused(f"An address has {MAX_URL:,} characters at most, and a host in ASCII.")
+    return address
+
+
+_STRAY = re.compile(r"%(?![0-9A-Fa-f]{2})")
+
+
+def _written(part: str, more: str = "") -> str:
+    """A path or query with everything escaped that an address may not hold: pages link to what browsers understand."""
+    return quote(_STRAY.sub("%25", part), safe="/%:@!$&'()*+,;=~-._" + more)
 
 
 def _refused(why: str) -> Unprocessable:

@@ -3,7 +3,7 @@
 Verbs: `prepare` (vectors, outside the transaction), `write`, `seed`, `recall`, `list_entries`, `get_entry`, `get_many`,
 `contest`, `counts`, `coverage`, `forget`. What is remembered about a person: `remember`, `list_memories`, `get_memory`,
 `update_memory`, `delete_memory`, `memory_stats`, `recall_personal`, `mark_used`, `draw`, `complete_vectors`,
-`forget_person`.
+`forget_person`, `meaning`.
 """
 
 from domain.memory.address import INTENTS, SCOPES, AddressKey, label
@@ -38,6 +38,7 @@ from domain.memory.personal import (
     has_memories,
     list_memories,
     mark_used,
+    meaning,
     memory_stats,
     recall_personal,
     remember,
@@ -80,6 +81,7 @@ __all__ = [
     "list_entries",
     "list_memories",
     "mark_used",
+    "meaning",
     "memory_stats",
     "prediction_error",
     "prepare",

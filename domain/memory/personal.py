@@ -20,7 +20,7 @@ from sqlalchemy import ColumnElement, Select, delete, func, or_, select, text, u
 from domain import audit, inference
 from domain.inference import Deadline, Vector
 from domain.kernel.context import Ctx
-from domain.kernel.errors import Conflict, Invalid, NotFound
+from domain.kernel.errors import Conflict, Invalid, NotFound, Unavailable
 from domain.kernel.ids import new_id
 from domain.kernel.pages import OffsetPage, Page
 from domain.memory.models import ForgottenMemory, RingEntry
@@ -31,6 +31,8 @@ CATEGORIES: tuple[Category, ...] = ("MEMORIES", "PREFERENCES", "FACTS", "PATTERN
 MOST = 1000
 """Memories of one person; past it the least important unused ones make room."""
 LONGEST = 4000
+PATIENCE = 10.0
+"""Seconds that the vector of a person's words may take while they wait."""
 SAME = 0.90
 """Similarity from which two memories say the same."""
 _ADDRESS = {
@@ -99,15 +101,38 @@ class Drawn:
     vector: Vector
 
 
-def remember(ctx: Ctx, user_id: UUID, content: str, *, category: str = "MEMORIES", importance: float = 0.5) -> Memory:
-    """Write down what a person says about themselves. Raises `Conflict` (facts `reason` `duplicate`, `memory_id`) when
-    the very same is remembered already, `Invalid`."""
+def meaning(words: str | None) -> Vector | None:
+    """The vector of words, None for none; also where no model answers. To be asked before a transaction's first
+    statement."""
+    cleaned = inference.clean(words or "")[0].strip()
+    if not cleaned:
+        return None
+    try:
+        vector: Vector = inference.drivers().embedder.embed([cleaned], Deadline(PATIENCE))[0]
+    except (Unavailable, inference.TimedOut):
+        return None
+    return vector
+
+
+def remember(
+    ctx: Ctx,
+    user_id: UUID,
+    content: str,
+    *,
+    category: str = "MEMORIES",
+    importance: float = 0.5,
+    vector: Vector | None = None,
+) -> Memory:
+    """Write down what a person says about themselves; `vector` is what `meaning` says of it, else it comes later.
+
+    Raises `Conflict` (facts `reason` `duplicate`, `memory_id`) when the very same is remembered already, `Invalid`.
+    """
     cleaned = _checked(content)
     if category not in CATEGORIES:
         raise Invalid(f"category: one of {', '.join(CATEGORIES)}.")
     _lock(ctx, user_id)
     _refuse_duplicate(ctx, user_id, cleaned)
-    row = _add(ctx, user_id, cleaned, category, _share(importance), "direct_write", None, None)
+    row = _add(ctx, user_id, cleaned, category, _share(importance), "direct_write", None, vector)
     _make_room(ctx, user_id)
     audit.record(ctx, "memory.create", resource_type="memory", resource_id=row.id, details={"category": category})
     return _memory(row)
@@ -151,7 +176,13 @@ def get_memory(ctx: Ctx, user_id: UUID, memory_id: UUID) -> Memory:
 
 
 def update_memory(
-    ctx: Ctx, user_id: UUID, memory_id: UUID, *, content: str | None = None, importance: float | None = None
+    ctx: Ctx,
+    user_id: UUID,
+    memory_id: UUID,
+    *,
+    content: str | None = None,
+    importance: float | None = None,
+    vector: Vector | None = None,
 ) -> Memory:
     """Change what is given. It then counts as the person's own words. Raises `NotFound`, `Conflict`, `Invalid`."""
     _lock(ctx, user_id)
@@ -159,7 +190,7 @@ def update_memory(
     if content is not None and (cleaned := _checked(content)) != row.text:
         _refuse_duplicate(ctx, user_id, cleaned, but=memory_id)
         row.text = cleaned
-        row.embedding = None
+        row.embedding = vector
     if importance is not None:
         row.importance = row.confidence = _share(importance)
     row.source = "direct_write"

@@ -20,8 +20,8 @@ RATE = 16_000
 SECOND = RATE * 2
 """Bytes."""
 CHILD = Path(__file__).with_name("decoder_child.py")
-SILENCE = 60.0
-"""Seconds in which the child has to give something, beyond what it skips."""
+SILENCE = 180.0
+"""Seconds in which the child has to give something; what it skips takes its time too."""
 
 
 class Unreadable(Unprocessable):

@@ -44,6 +44,8 @@ class Transcription(Identified, OrganisationOwned, Timestamped, Base):
     """Seconds that are recognised and stored: where the next attempt goes on."""
     content: Mapped[str | None] = mapped_column(Text)
     """All that was said; NULL until it is there."""
+    turns: Mapped[list[Any] | None]
+    """`[start, end, name]` of who spoke when, where the meeting's service told; gone with the recording."""
     notes: Mapped[dict[str, Any] | None]
     """`{summary, topics, decisions, tasks: [{text, assignee, due}], model}`."""
     failure_code: Mapped[str | None] = mapped_column(String(32))
@@ -66,9 +68,7 @@ class TranscriptionSegment(OrganisationOwned, Base):
 
     __tablename__ = "transcription_segment"
 
-    transcription_id: Mapped[UUID] = mapped_column(
-        ForeignKey("transcription.id", ondelete="CASCADE"), primary_key=True
-    )
+    transcription_id: Mapped[UUID] = mapped_column(ForeignKey("transcription.id", ondelete="CASCADE"), primary_key=True)
     ordinal: Mapped[int] = mapped_column(primary_key=True)
     started: Mapped[float]
     ended: Mapped[float]
@@ -89,8 +89,8 @@ class MeetingBot(Identified, OrganisationOwned, Timestamped, Base):
     user_id: Mapped[UUID] = mapped_column(ForeignKey("account.id", ondelete="CASCADE"), index=True)
     transcription_id: Mapped[UUID] = mapped_column(ForeignKey("transcription.id", ondelete="CASCADE"), index=True)
     meeting_url: Mapped[str] = mapped_column(String(2048))
-    meeting_key: Mapped[str] = mapped_column(String(2048))
-    """The meeting itself, without what differs between two links to it."""
+    meeting_key: Mapped[str] = mapped_column(String(64))
+    """A digest of the meeting itself, without what differs between two links to it."""
     platform: Mapped[str] = mapped_column(String(16))
     bot_name: Mapped[str] = mapped_column(String(60))
     announce: Mapped[bool]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Protocol
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -67,8 +68,13 @@ def settled(said: Sequence[Span], seconds: float, *, last: bool) -> tuple[int, f
 @dataclass(frozen=True, slots=True)
 class Meeting:
     platform: str
-    key: str
+    name: str
     """The same for two links to one meeting."""
+
+    @property
+    def key(self) -> str:
+        """A digest of the name: names are as long as addresses."""
+        return sha256(self.name.encode()).hexdigest()
 
 
 NAMES = {

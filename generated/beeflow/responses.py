@@ -1172,6 +1172,7 @@ class MeetingNotes(TypedDict, closed=True):
     topics: list[str]
     decisions: list[str]
     tasks: list[MeetingTask]
+    model: str
 
 
 class MeetingTask(TypedDict, closed=True):
@@ -1595,7 +1596,7 @@ class TranscriptionFailure(TypedDict, closed=True):
     """
     Why a recording could not be turned into text.
     """
-    code: Literal['unreadable', 'too_long', 'no_speech', 'not_admitted', 'meeting_over', 'model_unavailable', 'internal']
+    code: Literal['unreadable', 'too_long', 'no_speech', 'not_admitted', 'meeting_over', 'recalled', 'model_unavailable', 'internal']
     message: str
 
 

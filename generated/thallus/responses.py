@@ -601,7 +601,7 @@ class ChatFailure(TypedDict, closed=True):
     """
     Why a task failed.
     """
-    code: Literal['model_unavailable', 'timed_out', 'limit_reached', 'tool_failed', 'cancelled', 'internal']
+    code: Literal['model_unavailable', 'rate_limited', 'timed_out', 'limit_reached', 'tool_failed', 'refused', 'cancelled', 'internal']
     message: str
 
 

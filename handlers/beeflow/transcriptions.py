@@ -1,14 +1,20 @@
-"""transcriptions."""
+"""transcriptions: recordings turned into text and notes."""
 
 from __future__ import annotations
 
-from datetime import datetime
+from typing import TYPE_CHECKING
 from uuid import UUID
 
-from domain.kernel.context import Ctx
-from domain.kernel.pages import OffsetPage
-from generated.beeflow import requests, responses
-from thalweg.edge.problem import not_implemented
+from domain import transcriptions
+from handlers.beeflow import wire_transcriptions as wire
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from domain.kernel.context import Ctx
+    from domain.kernel.pages import OffsetPage
+    from generated.beeflow import requests, responses
+    from thalweg.edge.application import Reply
 
 
 def list_transcriptions(
@@ -20,15 +26,15 @@ def list_transcriptions(
     from_: datetime | None = None,
     to: datetime | None = None,
 ) -> responses.TranscriptionPage:
-    """List transcriptions."""
-    raise not_implemented()
+    found = transcriptions.list_transcriptions(ctx, page, words=q, state=status, source=source, since=from_, until=to)
+    return wire.page(ctx, page, found)
 
 
-def create_transcription(ctx: Ctx, body: requests.TranscriptionUpload) -> responses.Transcription:
-    """Submit a recording."""
-    raise not_implemented()
+def create_transcription(ctx: Ctx, body: requests.TranscriptionUpload) -> Reply:
+    with body.audio.open() as source:
+        made = transcriptions.submit(ctx, source, filename=body.audio.name, wishes=wire.upload_wishes(body))
+    return wire.created(ctx, made)
 
 
 def get_transcription(ctx: Ctx, id: UUID) -> responses.Transcription:
-    """Read a transcription."""
-    raise not_implemented()
+    return wire.whole(ctx, transcriptions.find(ctx, id))

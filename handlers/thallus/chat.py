@@ -1,40 +1,50 @@
-"""chat."""
+"""Chat: a question becomes a task; its events, its result, and those to go on with."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 from uuid import UUID
 
-from domain.kernel.context import Ctx
-from generated.thallus import requests, responses
-from thalweg.edge.problem import not_implemented
+from domain import conversations
+from handlers.thallus import wire_conversations as wire
+
+if TYPE_CHECKING:
+    from domain.conversations import Turn
+    from domain.kernel.context import Ctx
+    from generated.thallus import requests, responses
+    from thalweg.edge.application import Pending, Reply, Stream
 
 
-def start_chat(ctx: Ctx, body: requests.ChatRequest) -> responses.ChatTask:
-    """Start a chat task."""
-    raise not_implemented()
+def start_chat(ctx: Ctx, body: requests.ChatRequest) -> Reply:
+    return wire.started(ctx, _start(ctx, body))
 
 
-def stream_chat_progress(ctx: Ctx, task_id: UUID, last_id: str) -> Any:
-    """Watch a chat task."""
-    raise not_implemented()
+def stream_chat_progress(ctx: Ctx, task_id: UUID, last_id: str) -> Stream:
+    return wire.stream(ctx, task_id, last_id)
 
 
 def get_chat_state(ctx: Ctx, task_id: UUID) -> responses.ChatState:
-    """Read all events of a chat task."""
-    raise not_implemented()
+    return wire.state(*conversations.state(ctx, task_id))
 
 
 def get_chat_result(ctx: Ctx, task_id: UUID) -> responses.ChatResult:
-    """Read the answer of a chat task."""
-    raise not_implemented()
+    return wire.result(conversations.result(ctx, task_id))
 
 
 def list_active_chats(ctx: Ctx) -> responses.ChatActive:
-    """List tasks to go on with."""
-    raise not_implemented()
+    return wire.active(ctx)
 
 
-def chat(ctx: Ctx, body: requests.ChatRequest) -> responses.ChatResult | responses.ChatTask:
-    """Ask and wait for the answer."""
-    raise not_implemented()
+def chat(ctx: Ctx, body: requests.ChatRequest) -> Pending:
+    return wire.answered(_start(ctx, body).id)
+
+
+def _start(ctx: Ctx, body: requests.ChatRequest) -> Turn:
+    return conversations.start(
+        ctx,
+        body.message,
+        surface=wire.SURFACE,
+        conversation_id=body.conversation_id,
+        mode=body.mode,
+        options=wire.options(ctx),
+    )

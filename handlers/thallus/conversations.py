@@ -1,20 +1,24 @@
-"""conversations."""
+"""Conversations: lists, and what was said in them."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 from uuid import UUID
 
-from domain.kernel.context import Ctx
-from domain.kernel.pages import OffsetPage
-from generated.thallus import responses
-from thalweg.edge.problem import not_implemented
+from domain import conversations
+from handlers.thallus import wire_conversations as wire
+
+if TYPE_CHECKING:
+    from domain.kernel.context import Ctx
+    from domain.kernel.pages import OffsetPage
+    from generated.thallus import responses
 
 
 def list_conversations(ctx: Ctx, page: OffsetPage, search: str | None = None) -> responses.ConversationPage:
-    """List conversations."""
-    raise not_implemented()
+    found = conversations.list_conversations(ctx, search=search, surface=wire.SURFACE, page=page)
+    return wire.conversation_page(ctx, page, found)
 
 
 def list_conversation_messages(ctx: Ctx, conversation_id: UUID, order: str, page: OffsetPage) -> responses.MessagePage:
-    """List the messages of a conversation."""
-    raise not_implemented()
+    found = conversations.list_messages(ctx, conversation_id, order=order, unfinished=False, page=page)
+    return wire.message_page(page, found)

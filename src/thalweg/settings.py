@@ -275,6 +275,20 @@ class Settings:
         (),
     )
 
+    meeting_bot: str | None = setting(
+        "outside",
+        "The service whose bots join meetings and record them: `attendee` (hosted, or a server of your own) or "
+        "`recall`. Not set: no bots can be sent.",
+        Choice("attendee", "recall"),
+    )
+    meeting_bot_url: str | None = setting(
+        "outside",
+        "Its address. Not set: `https://app.attendee.dev` or `https://us-east-1.recall.ai`. A private address has to "
+        "stand in `outgoing_allow` too.",
+        Link("http", "https"),
+    )
+    meeting_bot_key: Secret | None = setting("outside", "Key for the service of meeting bots.", Protected())
+
     # --- who comes in -----------------------------------------------------------------------------------------------
     signup_policy: str = setting(
         "signup",

@@ -57,7 +57,7 @@ class Console:
     database: Database
     logs: Path
 
-    def mailed(self, address: str, subject: str, *, seconds: float = 30.0) -> list[str]:
+    def mailed(self, address: str, subject: str, *, seconds: float = 60.0) -> list[str]:
         """The links of the newest mail to an address whose subject has a word in it, from the mailbox."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
@@ -134,7 +134,7 @@ def consoles(
         }
         for arguments in (("serve", "--port", str(port)), *processes):
             command = [sys.executable, "-m", "thalweg", *arguments, "--parent", str(os.getpid())]
-            with (folder / f"{arguments[0]}.log").open("wb") as log:
+            with (folder / f"{arguments[0]}-{arguments[-1]}.log").open("wb") as log:
                 started.append(
                     subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT)
                 )
@@ -147,7 +147,7 @@ def consoles(
                 return Console(url, databases[-1], folder)
             except httpx.TransportError:
                 time.sleep(0.2)
-        raise AssertionError((folder / "serve.log").read_text(errors="replace")[-4000:])
+        raise AssertionError((folder / f"serve-{port}.log").read_text(errors="replace")[-4000:])
 
     KEYS = f"test:{crypto.KeyRing.new_key()}"
     before = crypto._ring
@@ -169,4 +169,4 @@ def consoles(
 @pytest.fixture(scope="session")
 def console(consoles: Callable[..., Console]) -> Console:
     """All surfaces, with the processes that send mails."""
-    return consoles("console", ("worker", "--queue", "default"), ("scheduler",))
+    return consoles("console", ("worker", "--queue", "default"), ("worker", "--queue", "interactive"), ("scheduler",))

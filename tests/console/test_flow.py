@@ -49,9 +49,14 @@ def follow(tab, link, form=None):
         tab.until(f"!document.querySelector('#{form} button[type=submit]').disabled")
 
 
-def picture(tab, name):
+def picture(tab, name, hide=""):
+    """A picture, of which no token can be read."""
     if PICTURES:
-        tab.picture(Path(PICTURES) / f"{name}.png", whole=True)
+        if hide:
+            text = "document.querySelector('#curl').textContent"
+            tab.run(f"{text} = {text}.replace({json.dumps(hide)}, {json.dumps(hide[:24] + '…')})")
+        tab.run("window.scrollTo(0, 0)")
+        tab.picture(Path(PICTURES) / f"{name}.png")
 
 
 def test_thallus_from_sign_up_over_the_mail_to_a_first_call_and_out(console, tab):
@@ -78,6 +83,8 @@ def test_thallus_from_sign_up_over_the_mail_to_a_first_call_and_out(console, tab
     told = httpx.get(f"{console.url}/thallus/api/v1/auth/me", headers={"Authorization": f"Bearer {token}"})
     assert told.json()["email"] == email
     assert line.startswith(f"curl -s '{console.url}/thallus/api/v1/auth/me'")
+    tab.show(1000, 760, "light")
+    picture(tab, "signed-in", hide=token)
     kept = tab.run("JSON.stringify([...Object.entries(localStorage), ...Object.entries(sessionStorage)])")
     assert token not in kept
     assert "rt_" not in kept

@@ -8,6 +8,7 @@ from datetime import timedelta
 import httpx
 import pytest
 
+from domain import billing
 from domain.identity import invites, memberships
 from domain.identity.connector import claims
 from domain.kernel.ids import new_id
@@ -119,6 +120,8 @@ def test_somebody_without_an_account_signs_up_into_the_organisation(console, tab
 
 def test_bee_flow_takes_an_invitation_up_by_signing_in_and_by_signing_up(console, tab):
     organisation = console.person("ada@beeflow.example")[1]
+    with console.context(organisation) as ctx:
+        billing.subscribe(ctx, "full", product="beeflow")
     console.person("barbara@invites.example")
     token = invited(console, organisation, "barbara@invites.example")
     follow(tab, f"{console.url}/account/invite?surface=beeflow#{token}")

@@ -19,10 +19,10 @@ from connexion.resolver import Resolution, Resolver
 
 from thalweg.edge.application import Caller, Credential, Event, Facts, File, Pending, Reply, StoredReply, Stream
 from thalweg.edge.cookies import cookie, expired
+from thalweg.edge.exchange import Services
 from thalweg.edge.flaskhost import FlaskHost, HostFlask
 from thalweg.edge.guard import Cors
 from thalweg.edge.limits import Limits
-from thalweg.edge.middleware import Services
 from thalweg.edge.observe import Observer
 from thalweg.edge.origins import Origins
 from thalweg.edge.plan import Surface

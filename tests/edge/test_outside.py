@@ -8,13 +8,13 @@ from types import SimpleNamespace
 from typing import Any
 
 from thalweg.edge.application import Outside, Reply
-from thalweg.edge.middleware import Edge
+from thalweg.edge.handling import Handling
 from thalweg.edge.reply import Outcome, ReplyPlan
 from thalweg.edge.schema import Compiler
 
 
 class World:
-    """An application that notes when its transactions begin and end, and an edge that hands it one operation."""
+    """An application that notes when its transactions begin and end, and what hands it one operation."""
 
     def __init__(self, handler: Any, *, key: str | None = None) -> None:
         self.told: list[str] = []
@@ -27,7 +27,7 @@ class World:
         )  # fmt: skip
         application = SimpleNamespace(transaction=self.transaction, idempotency=self)
         host = SimpleNamespace(operation=lambda rule, scope, body, call: call())
-        self.edge = Edge(None, SimpleNamespace(application=application, host=host))  # type: ignore[arg-type]
+        self.handling = Handling(SimpleNamespace(application=application, host=host))  # type: ignore[arg-type]
         self.key = key
 
     @contextmanager
@@ -44,11 +44,10 @@ class World:
         self.kept[key] = reply
 
     def call(self) -> Outcome:
-        exchange: Any = SimpleNamespace(
-            headers={}, caller=None, scope={"method": "POST", "path": "/x", "query_string": b""}
-        )
+        scope = {"method": "POST", "path": "/x", "query_string": b""}
+        exchange: Any = SimpleNamespace(headers={}, caller=None, scope=scope, raw_path="/x")
         values = {} if self.key is None else {"idempotency_key": self.key}
-        return self.edge._handle(exchange, self.plan, None, None, values, None)  # type: ignore[arg-type]
+        return self.handling(exchange, self.plan, None, None, values, None)  # type: ignore[arg-type]
 
 
 def test_the_call_is_made_between_two_transactions() -> None:

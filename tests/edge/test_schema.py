@@ -371,3 +371,22 @@ def test_the_schemas_of_four_hundred_operations_compile_at_once() -> None:
             compiler.compile({"$ref": f"#/components/schemas/S{number % 350}"}, direction)  # type: ignore[arg-type]
     assert time.perf_counter() - started < 1.0  # 0.1 s on an idle core
     assert len(compiler.validators()) == 350
+
+
+def test_a_late_compiler_converts_with_the_first_value_and_judges_as_an_early_one() -> None:
+    early, late = Compiler(BUNDLE), Compiler(BUNDLE, late=True)
+    late.forget()
+    for name in BUNDLE["components"]["schemas"]:
+        for direction in ("request", "response"):
+            reference = {"$ref": f"#/components/schemas/{name}"}
+            one, other = early.compile(reference, direction), late.compile(reference, direction)  # type: ignore[arg-type]
+            assert late.compile(reference, direction) is other  # type: ignore[arg-type]
+            for value in (None, {}, [], "text", 7, {"id": 7, "name": 7}):
+                assert one.is_valid(value) == other.is_valid(value)
+                assert one.violations(value) == other.violations(value)
+
+
+def test_what_a_late_compiler_finds_wrong_is_a_contract_error_of_the_first_use() -> None:
+    validator = Compiler(BUNDLE, late=True).compile({"type": "string", "pattern": "["}, "request")
+    with pytest.raises(ContractError):
+        validator.is_valid("text")

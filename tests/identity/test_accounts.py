@@ -68,7 +68,7 @@ def test_a_verification_token_works_once_and_for_its_time(people: Any) -> None:
     with pytest.raises(InvalidToken), people.context() as ctx:
         accounts.verify_email(ctx, token)
     with people.context() as ctx:
-        accounts.resend_verification(ctx, "thallus", email)
+        accounts.mail_verification(ctx, "thallus", email)
     fresh = people.token(email, "verify_email")
     with people.context() as ctx:
         accounts.verify_email(ctx, fresh)
@@ -82,12 +82,12 @@ def test_verification_mails_keep_a_pause_and_go_to_nobody_who_needs_none(people:
         accounts.register(ctx, "thallus", email=email, password=PASSWORD, name="Ada")
     for _ in range(3):
         with people.context() as ctx:
-            accounts.resend_verification(ctx, "thallus", email)
+            accounts.mail_verification(ctx, "thallus", email)
     assert [name for name, _ in people.mails(email)] == ["verify_email"]
     people.clock.advance(timedelta(minutes=6))
     with people.context() as ctx:
-        accounts.resend_verification(ctx, "thallus", email)
-        accounts.resend_verification(ctx, "thallus", "nobody@example.org")
+        accounts.mail_verification(ctx, "thallus", email)
+        accounts.mail_verification(ctx, "thallus", "nobody@example.org")
     assert [name for name, _ in people.mails(email)] == ["verify_email"] * 2
     assert people.mails("nobody@example.org") == []
 
@@ -155,7 +155,7 @@ def test_a_reset_works_once_lifts_the_lock_and_a_weak_password_leaves_the_token_
     with pytest.raises(Locked):
         people.sign_in(email)
     with people.context() as ctx:
-        accounts.request_password_reset(ctx, "thallus", email)
+        accounts.mail_password_reset(ctx, "thallus", email)
     token = people.token(email, "reset_password")
     with pytest.raises(WeakPassword), people.context() as ctx:
         accounts.reset_password(ctx, "thallus", token, "weak")
@@ -168,7 +168,7 @@ def test_a_reset_works_once_lifts_the_lock_and_a_weak_password_leaves_the_token_
 
 def test_asking_for_a_reset_tells_nothing_and_writes_to_nobody(people: Any) -> None:
     with people.context() as ctx:
-        accounts.request_password_reset(ctx, "thallus", "nobody@example.org")
+        accounts.mail_password_reset(ctx, "thallus", "nobody@example.org")
     assert people.mails("nobody@example.org") == []
 
 

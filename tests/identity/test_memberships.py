@@ -157,7 +157,7 @@ def test_acting_as_a_member_is_that_person_in_that_organisation_and_no_longer(
         assert ctx.organisation_id is None
         assert isinstance(ctx.actor, AnonymousActor)
         with pytest.raises(OrganisationBreach):  # the loan is over
-            memberships.active_count(ctx)
+            memberships.known_groups(ctx, [new_id()])
 
 
 # --- somebody has to run it ----------------------------------------------------------------------------------------

@@ -395,7 +395,7 @@ def _fields(wanted: Registration) -> dict[str, Any]:
 
 def test_asking_for_a_reset_costs_as_much_for_nobody_and_once_too_often(people: Any) -> None:
     """Statements stand for time here: they are counted without noise."""
-    email, costs = people.register("starter"), []
+    email, costs = people.register("starter"), list[int]()
     statements: list[str] = []
 
     def note(*arguments: Any) -> None:
@@ -403,13 +403,12 @@ def test_asking_for_a_reset_costs_as_much_for_nobody_and_once_too_often(people: 
 
     event.listen(people.database.engine, "before_cursor_execute", note)
     try:
-        for asked in (email, email, f"nobody@{new_id().hex}.example"):
+        # The first of all warms up what a process does once.
+        for asked in (f"first@{new_id().hex}.example", email, email, f"nobody@{new_id().hex}.example"):
             statements.clear()
             with people.context("starter") as ctx:
                 accounts.request_password_reset(ctx, "starter", asked)
             costs.append(len(statements))
     finally:
         event.remove(people.database.engine, "before_cursor_execute", note)
-    known, *others = costs
-    assert all(abs(known - other) <= 4 for other in others), costs
-    assert len(people.mails(email)) == 2  # the verification, and one reset
+    assert len(set(costs[1:])) == 1, costs

@@ -11,7 +11,18 @@ import pytest
 from sqlalchemy import delete
 
 from domain import billing
-from domain.identity import groups, memberships, newcomers, setup, signup_settings, upkeep, waitlist
+from domain.identity import (
+    accounts,
+    federation,
+    groups,
+    memberships,
+    newcomers,
+    setup,
+    signup_settings,
+    upkeep,
+    waitlist,
+)
+from domain.identity.federation.entrance import Vouched
 from domain.identity.models import ServerSetup
 from domain.identity.sessions import SignInRefused
 from domain.identity.signup_settings import SignupRefused
@@ -300,3 +311,38 @@ def test_another_organisation_neither_sees_nor_decides_who_waits(people: Any, ow
     assert listed(people, stranger) == []
     with pytest.raises(NotFound):
         approve(people, stranger, made.account.id)
+
+
+# --- through a provider ----------------------------------------------------------------------------------------
+
+
+def through_a_provider(people: Any, email: str) -> str:
+    vouched = Vouched("google", "https://accounts.google.com", uuid4().hex, email, True, "Grace Hopper")
+    with people.context("beeflow") as ctx:
+        landing = federation.flows.let_in(ctx, vouched, surface="beeflow", redirect="/")
+    return str(landing.location)
+
+
+@pytest.mark.parametrize(
+    ("mode", "wishes", "reason"),
+    [
+        ("invite_only", {}, "signup_disabled"),
+        ("open", {"provision_from_sso": False}, "signup_disabled"),
+        ("open", {"allowed_domains": ["lovelace.example"]}, "domain_not_allowed"),
+    ],
+)
+def test_a_provider_is_no_way_around_the_rules(
+    people: Any, owner: Any, mode: str, wishes: dict[str, Any], reason: str
+) -> None:
+    rule(people, owner, mode, **wishes)
+    email = people.email()
+    assert f"error={reason}" in through_a_provider(people, email)
+    with people.context("beeflow") as ctx:
+        assert accounts.find(ctx, email) is None
+
+
+def test_who_comes_through_a_provider_waits_like_everybody(people: Any, owner: Any) -> None:
+    rule(people, owner)
+    email = people.email()
+    assert "error=pending_approval" in through_a_provider(people, email)
+    assert [entry.request.email for entry in listed(people, owner)] == [email]

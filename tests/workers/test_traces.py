@@ -69,7 +69,7 @@ def test_an_attempt_that_fails_is_an_error_without_its_words(traced, registry, p
     assert "geheim" not in span.to_json()
 
 
-def test_an_attempt_belongs_to_the_trace_in_which_the_job_was_promised(traced, registry, promise, row, exporter):
+def test_an_attempt_belongs_to_the_trace_in_which_the_job_was_promised(traced, registry, promise, row):
     attempts = []
 
     @registry.job("again", simple=True)
@@ -78,20 +78,20 @@ def test_an_attempt_belongs_to_the_trace_in_which_the_job_was_promised(traced, r
         if len(attempts) == 1:
             raise RetryLater("once more", seconds=0)
 
-    requests = Traces(exporter, service="api")
+    requests = Traces(InMemorySpanExporter(), service="api")
     with requests.span("POST /thing") as request:
         job = promise("again")
     requests.close()
     assert traced.run(job) is Outcome.RETRIED
     assert traced.run(job) is Outcome.DONE
     came = request.get_span_context()
-    assert row(job).traceparent == f"00-{came.trace_id:032x}-{came.span_id:016x}-01"
+    assert row(job).traceparent == f"00-{came.trace_id:032x}-{came.span_id:016x}-{came.trace_flags:02x}"
     spans = [span for span in traced.spans() if span.name == "job again"]
     assert [span.parent.span_id for span in spans] == [came.span_id] * 2
     assert {span.context.trace_id for span in spans} == {came.trace_id}
 
 
-def test_a_job_of_a_job_belongs_to_the_same_trace(traced, registry, promise, exporter):
+def test_a_job_of_a_job_belongs_to_the_same_trace(traced, registry, promise):
     @registry.job("second", simple=True)
     def second(ctx, args):
         return None
@@ -102,7 +102,7 @@ def test_a_job_of_a_job_belongs_to_the_same_trace(traced, registry, promise, exp
     def first(ctx, args):
         made.append(enqueue(ctx, "second", {}))
 
-    requests = Traces(exporter, service="api")
+    requests = Traces(InMemorySpanExporter(), service="api")
     with requests.span("POST /thing") as request:
         job = promise("first")
     requests.close()

@@ -1,14 +1,15 @@
-"""Jobs of identity: rotation of signing keys, purging, erasure."""
+"""Jobs of identity: mails that nobody may time, rotation of signing keys, purging, erasure."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 from marshmallow import Schema, fields
 
 from domain import conversations
-from domain.identity import tokens, upkeep
+from domain.identity import accounts, tokens, upkeep
 from domain.inference import byok
 from domain.kernel.context import Ctx
 from domain.kernel.db import acting_for
@@ -19,6 +20,24 @@ from workers.registry import cron, job
 
 class AccountArgs(Schema):
     account_id = fields.UUID(required=True)
+
+
+class MailArgs(Schema):
+    """`address`: whence it was asked for, for the audit trail."""
+
+    surface = fields.String(required=True)
+    email = fields.String(required=True)
+    address = fields.String(required=True, allow_none=True)
+
+
+@job("identity.mail_password_reset", queue="interactive", args=MailArgs, simple=True)
+def mail_password_reset(ctx: Ctx, args: dict[str, Any]) -> None:
+    accounts.mail_password_reset(replace(ctx, address=args["address"]), args["surface"], args["email"])
+
+
+@job("identity.mail_verification", queue="interactive", args=MailArgs, simple=True)
+def mail_verification(ctx: Ctx, args: dict[str, Any]) -> None:
+    accounts.mail_verification(replace(ctx, address=args["address"]), args["surface"], args["email"])
 
 
 @cron("41 2 * * *")

@@ -8,8 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from domain.identity import accounts, invites, organisations, signup
-from domain.identity.federation import rules
+from domain.identity import accounts, groups, invites, signup, signup_settings
 from domain.identity.models import Account
 from domain.kernel.context import Ctx
 from domain.kernel.db import acting_for
@@ -41,8 +40,10 @@ class NotAdmitted(Forbidden):
     """Whoever this is may not come in. Fact `reason`: `access_denied`, `signup_disabled`, `account_disabled`,
     `pending_approval`, `domain_not_allowed`, `email_unverified` or `sso_required`."""
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, *, asks: bool = False) -> None:
+        """`asks`: somebody new, who goes on the waiting list."""
         super().__init__("This sign-in is not allowed.", reason=reason)
+        self.asks = asks
 
 
 def come_in(
@@ -67,6 +68,8 @@ def come_in(
                 raise NotAdmitted("access_denied") from None
     if account is None and invite is None and surface == signup.SURFACE and signup.policy() != "public":
         raise NotAdmitted("signup_disabled")
+    if account is None and invite is None and surface == signup_settings.SURFACE:
+        _may_come(ctx, vouched.email)
     made = account or _made(ctx, vouched)
     if invite is not None and invite.organisation_id is not None:
         return made, invites.accept(ctx, invite, made, source=SOURCE)
@@ -75,18 +78,36 @@ def come_in(
     return made, None
 
 
+def _may_come(ctx: Ctx, email: str) -> None:
+    """The server's rules for those who come without an invitation. Whoever has to wait is noted by `flows.let_in`."""
+    settings = signup_settings.of_server(ctx).settings
+    _of_a_welcome_domain(settings, email)
+    if not settings.provision_from_sso or settings.mode == signup_settings.INVITE_ONLY:
+        raise NotAdmitted("signup_disabled")
+    if settings.mode == signup_settings.WAITLIST:
+        raise NotAdmitted("pending_approval", asks=True)
+
+
+def _of_a_welcome_domain(settings: signup_settings.SignupSettings, email: str) -> None:
+    try:
+        settings.admit(email)
+    except signup_settings.SignupRefused:
+        raise NotAdmitted("domain_not_allowed") from None
+
+
 def _into(ctx: Ctx, vouched: Vouched, account: Account | None, organisation_id: UUID) -> Account:
     """Into the organisation whose own provider vouches, as its sign-up settings have it."""
     with acting_for(ctx, organisation_id) as inside:
-        rules_of_entry: dict[str, Any] = organisations.get_organisation(inside).settings.get("signup", {})
-    domains = rules_of_entry.get("allowed_domains") or []
+        settings = signup_settings.get(inside)
+        welcome = groups.get_many(inside, settings.default_group_ids)
     assert vouched.email is not None
-    if not rules_of_entry.get("provision_from_sso", True):
+    if not settings.provision_from_sso:
         raise NotAdmitted("signup_disabled")
-    if domains and rules.domain_of(vouched.email) not in domains:
-        raise NotAdmitted("domain_not_allowed")
+    _of_a_welcome_domain(settings, vouched.email)
     made = account or _made(ctx, vouched)
-    accounts.join(ctx, made, organisation_id, "member", source=SOURCE)
+    accounts.join(ctx, made, organisation_id, settings.default_role, source=SOURCE)
+    with acting_for(ctx, organisation_id) as inside:
+        groups.enter(inside, made.id, welcome)
     return made
 
 

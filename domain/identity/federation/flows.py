@@ -23,7 +23,7 @@ from typing import Any
 from sqlalchemy import select
 
 from domain import audit
-from domain.identity import links, memberships, onetime, sessions
+from domain.identity import links, memberships, onetime, sessions, waitlist
 from domain.identity.federation import registry, rules
 from domain.identity.federation.admission import admit
 from domain.identity.federation.entrance import NotAdmitted, Vouched
@@ -190,6 +190,8 @@ def let_in(
         with ctx.session.begin_nested():
             admitted = admit(ctx, vouched, surface=surface, invite_token=invite_token)
     except NotAdmitted as refusal:
+        if refusal.asks and vouched.email is not None:
+            waitlist.join(ctx, email=vouched.email, name=vouched.display_name or vouched.email.partition("@")[0])
         return refused(ctx, vouched.provider, str(refusal.facts["reason"]), surface=surface, email=vouched.email)
     account, belonging = admitted.account, admitted.belonging
     code = onetime.issue(

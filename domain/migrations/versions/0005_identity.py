@@ -442,6 +442,22 @@ def upgrade() -> None:
     op.create_index(op.f("ix_refresh_token_expires_at"), "refresh_token", ["expires_at"], unique=False)
     op.create_index(op.f("ix_refresh_token_session_id"), "refresh_token", ["session_id"], unique=False)
     op.create_table(
+        "strangers_idempotency_record",
+        sa.Column("operation", sa.Text(), nullable=False),
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("fingerprint", sa.LargeBinary(), nullable=False),
+        sa.Column("status", sa.SmallInteger(), nullable=False),
+        sa.Column("headers", JSONB(), nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.Column("stream", JSONB(), nullable=True),
+        sa.Column("created_at", TIME, nullable=False),
+        sa.Column("expires_at", TIME, nullable=False),
+        sa.PrimaryKeyConstraint("operation", "key", name=op.f("pk_strangers_idempotency_record")),
+    )
+    op.create_index(
+        "ix_strangers_idempotency_record_expires_at", "strangers_idempotency_record", ["expires_at"], unique=False
+    )
+    op.create_table(
         "server_setup",
         sa.Column("done", sa.Boolean(), nullable=False),
         sa.Column("organisation_id", sa.Uuid(), nullable=True),
@@ -501,6 +517,8 @@ def downgrade() -> None:
     op.drop_column("api_key", "suffix")
     op.drop_table("account_picture")
     op.drop_table("server_setup")
+    op.drop_index("ix_strangers_idempotency_record_expires_at", table_name="strangers_idempotency_record")
+    op.drop_table("strangers_idempotency_record")
     op.drop_index(op.f("ix_refresh_token_session_id"), table_name="refresh_token")
     op.drop_index(op.f("ix_refresh_token_expires_at"), table_name="refresh_token")
     op.drop_table("refresh_token")

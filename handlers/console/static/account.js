@@ -271,6 +271,7 @@
       one("#until").textContent = moment(state.until);
       one("#until").dateTime = state.until.toISOString();
     }
+    title("Signed in");
     panel.hidden = false;
     panel.focus();
     if (site.calls.sessions) await sessions();
@@ -319,6 +320,9 @@
     return tell(one("#signed-in > .refusal"), told(answer).text).focus();
   }
 
+  const heading = one("h1").textContent;
+  const title = (text) => { one("h1").textContent = text; };
+
   function forget() {
     state.access = state.refresh = state.until = null;
     one("#curl").textContent = "";
@@ -331,6 +335,7 @@
     one("#signed-in > .refusal").hidden = true;
     all("#way-in, .ways").forEach((element) => { element.hidden = false; });
     note("");
+    title(heading);
     say(text || "You are signed out.");
   }
 

@@ -221,6 +221,14 @@ class Stream:
     """What `Application.reopen` needs to build this stream again (JSON); needed with `x-idempotency`."""
     named: bool = True
     """False: data-only frames, without `event:` and `id:` lines."""
+    render: Callable[[Event], Iterable[Event]] | None = None
+    """What goes out for an event that was published, in the surface's own words: any number of events, also none.
+
+    It is called on the event loop, so it must not wait for anything. `terminal` and `history` speak of events as they
+    were published.
+    """
+    beat: Callable[[int], Event] | None = None
+    """The event that goes out in silence, from the last published number; without it a comment does."""
 
 
 @dataclass(slots=True)

@@ -38,7 +38,7 @@ _NO_SPAN: AbstractContextManager[None] = nullcontext()
 
 
 class Served(Protocol):
-    """What of an exchange goes into its access line (see `thalweg.edge.middleware.Exchange`)."""
+    """What of an exchange goes into its access line (see `thalweg.edge.exchange.Exchange`)."""
 
     @property
     def scope(self) -> Any: ...

@@ -22,11 +22,12 @@ from thalweg.config import Settings, load
 from thalweg.contract import project as projects
 from thalweg.edge.application import Application
 from thalweg.edge.body import sweep
+from thalweg.edge.exchange import Services
 from thalweg.edge.flaskhost import FlaskHost, HostFlask
 from thalweg.edge.guard import Cors
 from thalweg.edge.later import import_later
 from thalweg.edge.limits import Limits
-from thalweg.edge.middleware import Edge, Services
+from thalweg.edge.middleware import Edge
 from thalweg.edge.observe import Observer
 from thalweg.edge.origins import Origins
 from thalweg.edge.plan import Surface

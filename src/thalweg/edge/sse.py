@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
 
-from thalweg.edge.application import Stream
+from thalweg.edge.application import Event, Stream
 from thalweg.streams.tail import RunBlocking, Tail
-from thalweg.streams.wire import Entry
+from thalweg.streams.wire import Entry, check_name, encode
 
 if TYPE_CHECKING:
     from thalweg.streams.hub import Hub
@@ -137,7 +137,7 @@ async def stream_sse(
 class _Writer:
     """The loop of one client."""
 
-    __slots__ = ("_check", "_hub", "_named", "_options", "_prefix", "_send", "_tail", "_watch")
+    __slots__ = ("_beat", "_check", "_hub", "_named", "_options", "_prefix", "_render", "_send", "_tail", "_watch")
 
     def __init__(
         self,
@@ -159,6 +159,8 @@ class _Writer:
         )
         self._prefix = f"{stream.prefix}:".encode() if stream.prefix else b""
         self._named = stream.named
+        self._render = stream.render
+        self._beat = stream.beat
 
     async def run(self) -> Ending:
         hub, tail, options = self._hub, self._tail, self._options
@@ -173,11 +175,12 @@ class _Writer:
                 entries = await tail.next(min(beat, end))
                 if self._watch.done():
                     return "disconnect"
+                body = self._frames(entries)
                 if entries and tail.ended:
-                    await self._finish(self._frames(entries))
+                    await self._finish(body)
                     return "terminal"
-                if entries:
-                    await self._write(self._frames(entries))
+                if body:
+                    await self._write(body)
                     beat = hub.now() + options.heartbeat
                 elif tail.ended:
                     await self._finish(b"")
@@ -192,12 +195,14 @@ class _Writer:
                     await self._finish(self._come_back())
                     return "life"
                 elif now >= beat:
-                    await self._write(_HEARTBEAT)
+                    await self._write(self._heartbeat())
                     beat = now + options.heartbeat
         except TimeoutError:
             return "stalled"
 
     def _frames(self, entries: Sequence[Entry]) -> bytes:
+        if self._render is not None:
+            entries = [shown for entry in entries for shown in _rendered(entry, self._render)]
         if self._check is not None:
             for entry in entries:
                 self._check(entry.name, orjson.loads(entry.data))
@@ -205,6 +210,14 @@ class _Writer:
         if len(entries) == 1:
             return frame(entries[0], prefix, named)
         return b"".join([frame(entry, prefix, named) for entry in entries])
+
+    def _heartbeat(self) -> bytes:
+        if self._beat is None:
+            return _HEARTBEAT
+        event = self._beat(self._tail.last)
+        if self._check is not None:
+            self._check(event.name, event.data)
+        return frame(_entry(event), self._prefix, self._named)
 
     def _come_back(self) -> bytes:
         return b"retry: %d\n\n" % (self._options.retry * 1000 * random.uniform(1.0, 2.0))  # noqa: S311
@@ -216,6 +229,14 @@ class _Writer:
     async def _finish(self, body: bytes) -> None:
         async with asyncio.timeout(self._options.stall):
             await self._send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def _rendered(entry: Entry, render: Callable[[Event], Iterable[Event]]) -> list[Entry]:
+    return [_entry(event) for event in render(Event(entry.number, entry.name, orjson.loads(entry.data)))]
+
+
+def _entry(event: Event) -> Entry:
+    return Entry(event.number, check_name(event.name), encode(event.data))
 
 
 async def _watch(receive: Receive, tail: Tail) -> None:
