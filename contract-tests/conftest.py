@@ -22,7 +22,7 @@ from uuid import UUID
 import httpx
 import pytest
 import recipes
-from recipes import World, federation
+from recipes import World, beeflow_transcriptions, federation
 from recipes.starter_identity import VAULT_SECRET
 
 from domain import brains, identity
@@ -350,7 +350,9 @@ def _wide() -> str:
 @pytest.fixture(scope="session")
 def running(platforms: Callable[..., Running], valkey_url: str) -> Running:
     """The platform with everything it needs. Its limits are wide: tests of limits make their own."""
-    return platforms("contract", valkey_url, limits=_wide(), **federation.providers().settings())
+    return platforms(
+        "contract", valkey_url, limits=_wide(), **federation.providers().settings(), **beeflow_transcriptions.settings()
+    )
 
 
 @pytest.fixture(scope="session")

@@ -39,6 +39,8 @@ world = _world()
 mine = threading.local()
 brought: dict[str, dict[str, str]] = {}
 """The credential of each case that a recipe made."""
+forms: dict[str, Call] = {}
+"""Of each case of a recipe that sends files, the recipe's call: a generated form has no names of files."""
 
 
 def person(operator: bool) -> Person:
@@ -124,6 +126,8 @@ def case_of(operation: Any, call: Call) -> Any:
         **given,
     )
     brought[case.id] = credential
+    if call.files:
+        forms[case.id] = call
     return case
 
 
@@ -133,6 +137,8 @@ def before_call(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
     if case.id in brought:
         case.headers = {**(case.headers or {}), **brought[case.id]}
         case._has_explicit_auth = bool(brought[case.id])
+        if case.id in forms:
+            kwargs |= {"files": forms[case.id].files, "data": forms[case.id].form}
         return
     own = getattr(mine, "owner", None)
     for part in (case.query, case.body):

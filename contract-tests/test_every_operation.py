@@ -130,8 +130,15 @@ def test_the_same_idempotency_key_replays_and_does_nothing_twice(recipe_operatio
     key = {"Idempotency-Key": str(uuid4())}
     first = perform(world, operation, call, who, **key)
     assert first.status_code < 400, first.text[:500]
-    before = [] if who is None else trail(world, who)
+    # A job leaves entries of its own while it works, whenever that is: those of the operation itself are compared then.
+    extensions = operation.entry["extensions"]
+    only = extensions["x-audit"] if "x-job" in extensions and "x-audit" in extensions else None
+
+    def left(who: Person) -> list[tuple[str, str]]:
+        return [entry for entry in trail(world, who) if only is None or entry[0] == only]
+
+    before = [] if who is None else left(who)
     again = perform(world, operation, call, who, **key)
     assert (again.status_code, again.content) == (first.status_code, first.content)
     if who is not None:
-        assert trail(world, who) == before
+        assert left(who) == before

@@ -36,7 +36,11 @@ from thalweg.contract import project
 ROOT = project.find().root
 ME = {"thallus": "/thallus/api/v1/auth/me", "starter": "/starter/api/v1/auth/me", "beeflow": "/beeflow/auth/user"}
 """Where each surface says who somebody is, for anybody who is signed in."""
-SIGN_IN = {"thallus": "/thallus/api/v1/auth/login", "starter": "/starter/api/v1/auth/token"}
+SIGN_IN = {
+    "thallus": "/thallus/api/v1/auth/login",
+    "starter": "/starter/api/v1/auth/token",
+    "beeflow": "/beeflow/auth/admin-login",
+}
 REFRESH = "/thallus/api/v1/auth/refresh"
 KEYS = "/thallus/api/v1/auth/api-keys"
 SETTINGS = "/starter/api/v1/tenants/settings"
@@ -294,6 +298,23 @@ def test_no_other_site_refreshes_a_session(headers: Mapping[str, str], world: Wo
 def beeflow_operations() -> list[dict[str, Any]]:
     manifest = json.loads((ROOT / "generated" / "beeflow" / "operations.json").read_bytes())
     return [one for one in manifest["operations"] if {"sessionCookie": []} in one["security"]]
+
+
+def test_signing_in_to_bee_flow_never_goes_on_with_a_cookie_that_was_there_before(world: World, call: Caller) -> None:
+    planted, victim = world.person("beeflow"), world.person("beeflow")
+    proof = {"email": victim.email, "password": victim.password}
+    reply = call("POST", SIGN_IN["beeflow"], json=proof, headers={"Cookie": f"bf_session={planted.token}"})
+    assert reply.status_code == 200, reply.text
+    cookie = reply.headers["set-cookie"].partition(";")[0].partition("=")
+    assert cookie[0] == "bf_session"
+    assert {"HttpOnly", "Secure", "SameSite=Lax"} <= {part.strip() for part in reply.headers["set-cookie"].split(";")}
+    assert read(cookie[2])[1]["sid"] not in (str(planted.session_id), str(victim.session_id))
+    assert call("GET", ME["beeflow"], headers={"Cookie": f"bf_session={cookie[2]}"}).json()["email"] == victim.email
+    left = call("POST", "/beeflow/auth/logout", headers={"Cookie": f"bf_session={cookie[2]}", "Origin": call.url})
+    assert left.status_code == 204
+    assert left.headers["set-cookie"].startswith("bf_session=;")
+    gone_soon(call, "GET", ME["beeflow"], bearer(cookie[2]))
+    assert call.me("beeflow", planted.token).json()["email"] == planted.email
 
 
 def test_no_other_site_changes_anything_with_bee_flows_cookie(world: World, call: Caller) -> None:

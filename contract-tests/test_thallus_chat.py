@@ -17,6 +17,8 @@ from recipes import Person, World
 from recipes.thallus_chat import BASE, answered, asked, ended, remembered
 from sqlalchemy import text
 
+from domain import billing
+
 WORDS = """# Leave
 
 Whoever leaves the company gives notice three months ahead, in writing.
@@ -124,7 +126,7 @@ def test_a_stream_goes_on_behind_every_event_without_a_gap_or_a_repetition(runni
         world, who, "GET", f"/chat/{task['task_id']}/progress/state", headers={"If-None-Match": state.headers["etag"]}
     )
     assert again.status_code == 304
-    for unknown in ("1793611801250-9999999999", "nothing"):
+    for unknown in ("1793611801250-9999", "1793611801250-9999999999", "nothing"):
         reply = call(world, who, "GET", f"/chat/{task['task_id']}/progress", params={"last_id": unknown})
         assert (reply.status_code, reply.json()["error"]) == (422, "validation_error")
 
@@ -212,7 +214,7 @@ def test_events_are_gone_an_hour_after_the_end_and_the_result_a_day_after(runnin
     task = answered(world, who)
 
     def statuses(hours: int) -> list[int]:
-        with world.platform(who.organisation_id) as ctx:
+        with world.platform() as ctx:
             ctx.session.execute(
                 text("UPDATE turn SET ended_at = now() - make_interval(hours => :hours) WHERE id = :id"),
                 {"hours": hours, "id": task["task_id"]},
@@ -262,7 +264,35 @@ def test_an_answer_uses_what_is_remembered_unless_the_person_wants_no_memory(run
     used = call(world, who, "GET", f"/memories/{kept['id']}").json()
     assert used["use_count"] == 1
     assert used["last_used_at"] is not None
-    off = call(world, who, "PUT", "/auth/settings", json={"memory_enabled": False})
+    off = call(world, who, "PATCH", "/auth/settings", json={"memory_enabled": False})
     assert off.status_code == 200, off.text
     assert call(world, who, "GET", "/memories/stats").json()["enabled"] is False
     assert "memory" not in [each["kind"] for each in answered(world, who, question)["citations"]]
+
+
+def test_an_investigation_waits_for_a_word_of_direction_which_is_the_next_message(reading: Any, world: World) -> None:
+    who = world.person("thallus")
+    documented(world, who)
+    task = asked(world, who, "Why do hotels cost at most 140 euros a night?", mode="investigate")
+    path, end = f"/chat/{task['task_id']}/progress/state", time.monotonic() + 60
+    while not (asks := [e for e in call(world, who, "GET", path).json()["events"] if "Say a word" in e["message"]]):
+        assert time.monotonic() < end, call(world, who, "GET", path).text
+        time.sleep(0.2)
+    assert asks[0]["update_type"] == "hypotheses_updated"
+    assert {each["status"] for each in asks[0]["hypotheses"]} == {"open"}
+    word = asked(world, who, "Look at the first one.", conversation_id=task["conversation_id"])
+    assert word["task_id"] == task["task_id"]
+    assert watched(world, who, task["task_id"])[-1]["update_type"] == "complete"
+    assert ended(world, who, task["task_id"])["mode"] == "investigate"
+    said = call(world, who, "GET", f"/conversations/{task['conversation_id']}/messages").json()
+    assert [each["role"] for each in said["items"]] == ["user", "user", "assistant"]
+
+
+def test_what_the_plan_does_not_cover_any_more_is_refused_before_anything_happens(running: Any, world: World) -> None:
+    who = world.person("thallus", plan="trial")
+    with world.platform(who.organisation_id) as ctx:
+        billing.consume(ctx, "thallus.investigations", 10)
+    for path in ("/chat", "/chat/stream"):
+        refused = call(world, who, "POST", path, json={"message": "What time is it?"})
+        assert (refused.status_code, refused.json()["error"]) == (402, "tier_limit"), refused.text
+    assert call(world, who, "GET", "/conversations").json()["total"] == 0

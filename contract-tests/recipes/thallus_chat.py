@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 import httpx
+
 from recipes.world import Call, Person, World, recipe
 
 BASE = "/thallus/api/v1"

@@ -86,6 +86,8 @@ def equip(ctx: Ctx, key: str, options: Mapping[str, Any]) -> Equipped:
     user = agents.caller(ctx)
     own = own_settings.settings_of(ctx, agent.key, user)
     offered = {each.tool.name: each for each in own_settings.tools_for(ctx, agent, own) if each.enabled}
+    if options.get("memory") is False:
+        offered.pop("search_memory", None)  # who wants no memory has none looked up either
     skills = tuple(f"{skill.name}: {skill.instructions}" for skill in own_settings.skills_of(ctx, agent))
     tier = own.model_tier or held.model_tier
     return Equipped(agent, held, own, offered, skills, chat_model(ctx, user, tier, agent.model))

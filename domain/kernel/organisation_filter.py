@@ -320,6 +320,7 @@ def _another_model(*_: Any) -> None:
 
 
 _WRITES = re.compile(r'\s*(?:INSERT\s+INTO|UPDATE|DELETE\s+FROM)\s+(?:ONLY\s+)?"?(\w+)"?', re.IGNORECASE)
+_COLUMNS = re.compile(r'(\s*INSERT\s+INTO\s+"?\w+"?(?:\s+AS\s+"?\w+"?)?)\s*\((?:"?\w+"?(?:,\s*)?)+\)', re.IGNORECASE)
 _LITERAL = re.compile(r"'(?:[^']|'')*'")
 _CRITERION = re.compile(rf'(\w+)"?\."?(\w+)"? = %\(({MARK}\w*)\)s')
 
@@ -333,11 +334,15 @@ def _read(statement: str) -> _Proof:
     named = re.search(rf"\b(?:{names})\b", statement, re.IGNORECASE) is not None
     # A table stands free of dots: `api_key.id` is a column. After AS it is a label, after OF a lock's target.
     mention = re.compile(
-        rf'(?<![\w."$%(:])(?<!\bAS )(?<!\bAS ")(?<!\bOF )"?({names})"?(?![\w.])(?:\s+AS\s+"?(\w+)"?)?', re.IGNORECASE
+        rf'(?<![\w."$%(:])(?<!\bAS )(?<!\bAS ")(?<!\bOF )"?({names})"?(?![\w.])(?!\s*=[^=])(?:\s+AS\s+"?(\w+)"?)?',
+        re.IGNORECASE,
     )
     qualified = re.compile(rf'(?:FROM|JOIN|USING|INTO|UPDATE|TABLE)\s*"?\w+"?\s*\.\s*"?(?:{names})"?(?![\w.])', re.I)
     # A literal with escapes in it cannot be told from its surroundings this way: then nothing is cut out.
     text = statement if "\\" in statement or "$$" in statement else _LITERAL.sub("''", statement)
+    # A column may be called like a table (`signup_request.message`): the list of an INSERT names columns alone, and so
+    # does what stands before `=` in a SET (left out by the expression above).
+    text = _COLUMNS.sub(r"\1", text, count=1)
     seen: dict[str, tuple[str, int]] = {}
     for match in mention.finditer(text):
         table, alias = match[1].lower(), match[2] or match[1]

@@ -11,6 +11,8 @@ from __future__ import annotations
 import os
 import resource
 import sys
+from collections.abc import Iterator
+from typing import Any
 
 RATE = 16_000
 MEMORY = 1 << 30
@@ -56,7 +58,7 @@ def main() -> int:
     return 0 if written else 3
 
 
-def _frames(av, container, stream, resampler):  # type: ignore[no-untyped-def]
+def _frames(av: Any, container: Any, stream: Any, resampler: Any) -> Iterator[bytes]:
     damaged = 0
     for packet in container.demux(stream):
         try:

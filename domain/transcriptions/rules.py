@@ -133,7 +133,7 @@ def title_of(url: str, platform: str) -> str:
 def pause(state: str, misses: int) -> float:
     """Seconds until a bot is looked at again."""
     if misses:
-        return min(300.0, 10.0 * 2 ** min(misses - 1, 6))
+        return min(300.0, float(10 << min(misses - 1, 6)))
     return 30.0 if state == "recording" else 10.0
 
 

@@ -27,6 +27,8 @@ SURFACE = "thallus"
 PATIENCE = 170.0
 """Seconds that `POST /chat` waits for an answer: the contract's number."""
 _LONGEST_URL = 2048
+_MOST = 2**31 - 1
+"""Above every number of an event."""
 _NO_TITLE = "New conversation"
 
 
@@ -91,7 +93,8 @@ def result(told: TurnResult) -> responses.ChatResult:
             "output_tokens": turn.output_tokens,
             "agents": turn.agents,
             "tool_calls": turn.tool_calls,
-            "duration_ms": int((turn.ended_at - (turn.started_at or turn.created_at)).total_seconds() * 1000),
+            # Two machines may have written the two times.
+            "duration_ms": max(0, int((turn.ended_at - (turn.started_at or turn.created_at)).total_seconds() * 1000)),
         },
         "created_at": timestamp(turn.created_at),
         "completed_at": timestamp(turn.ended_at),
@@ -147,7 +150,7 @@ def stream(ctx: Ctx, turn_id: UUID, last_id: str) -> Stream:
     """The events of a task after `last_id`. Raises `NotFound`, `Gone`, and `Invalid` for an id that it never had."""
     conversations.shown(ctx, turn_id)
     after = _number(last_id)
-    if after and not conversations.events_after(ctx, turn_id, after - 1):
+    if after > _MOST or (after and not conversations.events_after(ctx, turn_id, after - 1)):
         raise Invalid("last_id is not the event_id of an event of this task.", field="last_id")
 
     def history(ctx: Ctx, number: int) -> Sequence[Event]:

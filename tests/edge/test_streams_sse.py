@@ -312,3 +312,26 @@ async def test_over_a_real_server_a_stream_flows_resumes_and_notices_the_client_
     await asyncio.wait_for(serving, 5)
     await hub.close()
     assert left == ["disconnect", "terminal"]
+
+
+async def test_a_surface_shows_events_in_its_own_words_leaves_some_out_and_says_itself_that_it_lives(
+    hub: Hub, publisher: Publisher
+) -> None:
+    def render(event: Event) -> list[Event]:
+        shown = {"step": ["a", "b"], "done": ["over"]}.get(event.name, [])
+        return [Event(event.number, name, {"n": event.data["n"]}) for name in shown]
+
+    def beat(number: int) -> Event:
+        return Event(number, "alive", {"n": number})
+
+    connection = Connection()
+    task = serve(hub, connection, stream(render=render, beat=beat), StreamOptions(heartbeat=0.3))
+    publisher.publish("a", 1, "step", {"n": 1})
+    publisher.publish("a", 2, "secret", {"n": 2})
+    await settled(lambda: b"alive" in connection.body)
+    publisher.publish("a", 3, "done", {"n": 3})
+    assert await task == "terminal"
+    told = [tuple(block.split("\n")) for block in connection.body.decode().split("\n\n")[:-1]]
+    assert told[:2] == [("id: 1", "event: a", 'data: {"n":1}'), ("id: 1", "event: b", 'data: {"n":1}')]
+    assert set(told[2:-1]) == {("id: 2", "event: alive", 'data: {"n":2}')}
+    assert told[-1] == ("id: 3", "event: over", 'data: {"n":3}')

@@ -13,6 +13,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased, joinedload, make_transient_to_detached, selectinload, subqueryload
 
+from domain.kernel import organisation_filter
 from domain.kernel.context import SystemActor
 from domain.kernel.db import OrganisationBreach, acting_for
 
@@ -291,3 +292,18 @@ def test_the_organisation_row_itself_is_filtered(world: Any) -> None:
     with world.database.session(world.ours) as session:
         assert [row.id for row in session.scalars(select(Organisation))] == [world.ours]
         assert session.get(Organisation, world.theirs) is None
+
+
+@pytest.mark.parametrize(
+    ("statement", "proved"),
+    [
+        ("INSERT INTO note (id, api_key, body) VALUES (%(a)s, %(b)s, %(c)s)", True),
+        ("UPDATE note SET api_key=%(a)s WHERE note.id = %(b)s", True),
+        ("UPDATE note SET api_key = %(a)s WHERE note.id = %(b)s", True),
+        ("INSERT INTO note (id) SELECT api_key.id FROM api_key", False),
+        ("UPDATE note SET body=%(a)s FROM api_key WHERE api_key.id = note.id", False),
+        ("SELECT 1 FROM api_key", False),
+    ],
+)
+def test_a_column_that_is_called_like_a_table_is_no_mention_of_it(statement: str, proved: bool) -> None:
+    assert organisation_filter._read(statement).proved is proved

@@ -174,7 +174,7 @@ def call(work: FakeWork, name: str, args: Mapping[str, Any]) -> None:
         case "transcriptions.attend":
             transcriptions.attending.attend(work, ids["bot_id"])
         case "transcriptions.forget":
-            transcriptions.attending.forget(**args)
+            transcriptions.attending.forget(args["service"], args["service_id"])
         case "transcriptions.withdraw":
             transcriptions.attending.withdraw(args["service"], args["key"])
         case "knowledge.index":
@@ -256,7 +256,7 @@ def wav_samples(path: Path, format_: str, position: float) -> Iterator[FakeSampl
     try:
         with wave.open(str(path)) as file:
             frames = file.readframes(file.getnframes())
-    except (wave.Error, EOFError):
+    except (wave.Error, EOFError, RuntimeError):
         raise decoding.Unreadable from None
     yield FakeSamples(frames[int(position * 16000) * 2 :], len(frames) / 32000)
 

@@ -1,4 +1,4 @@
-"""Bots in meetings, at a service that is a real server: sent, recalled, looked after, fetched, and every way it fails."""
+"""Bots in meetings, at a service that is a real server: sent, recalled, looked after, and every way it fails."""
 
 from __future__ import annotations
 
