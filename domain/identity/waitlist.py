@@ -34,7 +34,6 @@ from domain.kernel.context import Ctx
 from domain.kernel.db import acting_for
 from domain.kernel.errors import Conflict, NotFound
 from domain.kernel.ids import new_id
-from domain.kernel.organisation_filter import BY_HAND
 from domain.kernel.pages import OffsetPage, Page
 
 SURFACE = "beeflow"
@@ -251,8 +250,6 @@ def _note(
         )
         .on_conflict_do_nothing()
         .returning(SignupRequest.id),
-        # The filter takes the column `message` for the table of that name.
-        execution_options={BY_HAND: ctx.organisation},
     )
     return noted
 

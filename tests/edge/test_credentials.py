@@ -11,6 +11,7 @@ import pytest
 from thalweg.edge.application import Facts
 from thalweg.edge.cookies import cookie, expired
 from thalweg.edge.origins import Origins
+from thalweg.edge.security import Scheme
 
 # --- signatures -----------------------------------------------------------------------------------
 
@@ -223,3 +224,10 @@ async def test_a_cookie_that_would_add_a_header_is_an_error_and_no_header(edge: 
 def test_a_cookie_is_refused_before_it_is_made_wrong(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="cookie"):
         cookie(**wrong)
+
+
+def test_of_two_cookies_of_one_name_neither_is_believed() -> None:
+    read = Scheme.compile("session", {"type": "apiKey", "in": "cookie", "name": "sid"}).extract
+    assert read({b"cookie": b"a=1; sid=mine; b=2"}, b"") == "mine"
+    assert read({b"cookie": b"sid=theirs; sid=mine"}, b"") == ""
+    assert read({b"cookie": b"side=1"}, b"") is None

@@ -262,10 +262,13 @@ def _cookie(name: str) -> Extract:
     wanted = name.encode()
 
     def extract(headers: Headers, _: bytes) -> str | None:
+        found: bytes | None = None
         for pair in headers.get(b"cookie", b"").split(b";"):
             key, separator, value = pair.strip().partition(b"=")
             if separator and key == wanted:
-                return value.strip(b'"').decode("latin-1")
-        return None
+                if found is not None:
+                    return ""  # a neighbour's page may have set one of two: which is ours cannot be told
+                found = value
+        return None if found is None else found.strip(b'"').decode("latin-1")
 
     return extract
