@@ -23,8 +23,10 @@ from domain.kernel.context import AnonymousActor, SystemActor
 from domain.kernel.db import Database
 from domain.startup import load_tables
 from thalweg.contract import project
+from thalweg.embedded.valkey import Valkey
 
 ROOT = Path(__file__).resolve().parents[2]
+KEYS = f"test:{crypto.KeyRing.new_key()}"
 PASSWORD = "Staple-orbit-lantern-42"
 
 
@@ -95,7 +97,7 @@ def wide() -> str:
 
 @pytest.fixture(scope="session")
 def consoles(
-    postgres: Any, migrated_template: str, valkey_url: str, tmp_path_factory: pytest.TempPathFactory
+    postgres: Any, migrated_template: str, server_folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[..., Console]]:
     """Start a platform on a fresh database: `make(name, *processes, **settings)`. It ends with the run."""
     import psycopg
@@ -103,6 +105,7 @@ def consoles(
     load_tables()
     started: list[subprocess.Popen[bytes]] = []
     databases: list[Database] = []
+    stores: list[Valkey] = []
 
     def make(name: str, *processes: tuple[str, ...], **settings: str) -> Console:
         with socket.socket() as probe:
@@ -113,10 +116,12 @@ def consoles(
         with psycopg.connect(postgres.url_of("postgres"), autocommit=True) as connection:
             connection.execute(f'CREATE DATABASE "{base}" TEMPLATE "{migrated_template}" STRATEGY file_copy')
         folder = tmp_path_factory.mktemp(name)
+        # Its own: workers of another platform on the same server would take what rings for this one.
+        stores.append(Valkey(server_folder / f"{name}-valkey", volatile=True))
         given = {
             "environment": "test",
             "database_url": postgres.url_of(base),
-            "redis_url": valkey_url,
+            "redis_url": stores[-1].start(),
             "secret_keys": KEYS,
             "public_url": url,
             "data_dir": str(folder / "data"),
@@ -149,11 +154,7 @@ def consoles(
                 time.sleep(0.2)
         raise AssertionError((folder / f"serve-{port}.log").read_text(errors="replace")[-4000:])
 
-    KEYS = f"test:{crypto.KeyRing.new_key()}"
-    before = crypto._ring
-    crypto.use(crypto.KeyRing(dict([KEYS.split(":", 1)])))
     yield make
-    crypto.use(before)
     for process in started:
         process.terminate()
     for process in started:
@@ -164,6 +165,17 @@ def consoles(
             process.wait(5)
     for database in databases:
         database.dispose()
+    for store in stores:
+        store.stop()
+
+
+@pytest.fixture(autouse=True)
+def as_the_platform() -> Iterator[None]:
+    """What a test prepares by calling verbs is signed and encrypted as the running platform does it."""
+    before = crypto._ring
+    crypto.use(crypto.KeyRing(dict([KEYS.split(":", 1)])))
+    yield
+    crypto.use(before)
 
 
 @pytest.fixture(scope="session")
