@@ -81,6 +81,7 @@ class Console:
             return account.id, organisation
 
     def context(self, organisation_id: Any = None, **more: Any) -> Any:
+        identity.links.configure(self.url)  # another platform of the run may have been started since
         return self.database.context(SystemActor("tests"), organisation_id, **more)
 
 
@@ -144,7 +145,6 @@ def consoles(
                     subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT)
                 )
         databases.append(Database(postgres.url_of(base)))
-        identity.links.configure(url)
         end = time.monotonic() + 90
         while time.monotonic() < end:
             try:
