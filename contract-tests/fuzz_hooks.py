@@ -10,7 +10,7 @@ import os
 import threading
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import recipes
 import schemathesis
@@ -22,6 +22,8 @@ from domain.kernel.db import Database
 from domain.startup import load_tables
 
 SURFACE = os.environ["FUZZ_SURFACE"]
+CREDENTIALS = frozenset({"authorization", "x-beeflow-sig"})
+"""Headers by which a recipe proves who asks."""
 OPERATORS = frozenset({"platform:manage", "audit:manage", "signup_requests:manage", "invites:manage", "status:manage"})
 
 
@@ -125,7 +127,7 @@ def case_of(operation: Any, call: Call) -> Any:
         headers=dict(call.headers),
         **given,
     )
-    brought[case.id] = credential
+    brought[case.id] = credential | {n: v for n, v in call.headers.items() if n.lower() in CREDENTIALS}
     if call.files:
         forms[case.id] = call
     return case
@@ -140,6 +142,8 @@ def before_call(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
         if case.id in forms:
             kwargs |= {"files": forms[case.id].files, "data": forms[case.id].form}
         return
+    if _is_uuid((case.headers or {}).get("Idempotency-Key")):
+        case.headers["Idempotency-Key"] = str(uuid4())  # an example that stands in every request is one request's key
     own = getattr(mine, "owner", None)
     for part in (case.query, case.body):
         if own is not None and isinstance(part, dict) and _is_uuid(part.get("workspaceId")):

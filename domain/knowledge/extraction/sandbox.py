@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import faulthandler
 import os
 import resource
 import select
@@ -139,6 +140,7 @@ def _understood(answer: bytes) -> tuple[dict[str, Any], bytes]:
 
 def _be_child(task: Callable[[], tuple[dict[str, Any], bytes]], limits: Limits, pipe: int) -> NoReturn:
     try:
+        faulthandler.disable()  # a hostile file that kills its reader is no news for the parent's log
         _confine(limits)
         head, content = _attempt(task)
         said = orjson.dumps(head, default=list)
