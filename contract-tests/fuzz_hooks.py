@@ -15,6 +15,7 @@ from uuid import UUID, uuid4
 import recipes
 import schemathesis
 from recipes import RECIPES, Call, Person, World
+from recipes.world import OPERATORS
 
 from domain import identity
 from domain.kernel import crypto
@@ -24,7 +25,6 @@ from domain.startup import load_tables
 SURFACE = os.environ["FUZZ_SURFACE"]
 CREDENTIALS = frozenset({"authorization", "x-beeflow-sig"})
 """Headers by which a recipe proves who asks."""
-OPERATORS = frozenset({"platform:manage", "audit:manage", "signup_requests:manage", "invites:manage", "status:manage"})
 
 
 def _world() -> World:

@@ -13,14 +13,13 @@ from uuid import uuid4
 import httpx
 import pytest
 from recipes import RECIPES, Call, Person, World, send
+from recipes.world import OPERATORS
 
 from domain import audit
 from domain.identity import roles
 from domain.kernel.pages import CursorPage
 from thalweg.edge.schema import Compiler
 
-OPERATORS = frozenset({"platform:manage", "audit:manage", "auth:signup_requests", "auth:invites", "status:manage"})
-"""Permissions that people who run the platform have, and nobody else."""
 SAFE = frozenset({"GET", "HEAD"})
 
 

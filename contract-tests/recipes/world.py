@@ -28,6 +28,8 @@ from domain.notifications.models import Mail
 
 PASSWORD = "Staple-orbit-lantern-42"
 PLANS = {"thallus": "enterprise", "thalian": "enterprise", "beeflow": "full", "starter": "enterprise"}
+OPERATORS = frozenset({"platform:manage", "audit:manage", "auth:signup_requests", "auth:invites", "status:manage"})
+"""Permissions that people who run the platform have, and nobody else."""
 HOME = {"thalian": "thallus"}
 """Where people of a surface sign in that signs nobody in itself."""
 
