@@ -281,8 +281,8 @@ def world(running: Running) -> World:
 
 @pytest.fixture(autouse=True)
 def tidied(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Verbs act as the platform that the test speaks to, whichever was started last; what a recipe changed for the whole
-    server is put right after the test."""
+    """Verbs act as the platform that the test speaks to, whichever was started last. What a recipe changed for the
+    whole server is put right after the test."""
     if {"world", "running"} & set(request.fixturenames):
         _as_the_platform({}, request.getfixturevalue("running").url)
     yield
