@@ -16,6 +16,7 @@ from typing import Any
 
 import orjson
 import pytest
+from recipes.world import ELSEWHERE
 
 from thalweg.contract import coverage, handlers, project
 
@@ -24,19 +25,6 @@ DEEP = os.environ.get("THALWEG_TEST_FUZZ") == "deep"
 PROJECT = project.find(ROOT)
 SURFACES = sorted({row.surface for row in coverage.coverage(PROJECT, list(PROJECT.surfaces)).rows if row.implemented})
 """Surfaces with operations that are available. What the others answer is held to their contracts in test_envelopes."""
-
-ELSEWHERE = frozenset(
-    {
-        "finishGoogleLogin",
-        "finishMicrosoftLogin",
-        "finishGithubLogin",
-        "finishNextcloudLogin",
-        "consumeSamlAssertion",
-        "pickUpLogin",
-    }
-)
-"""These succeed with what an identity provider has just sent. It runs in the process of the tests, where the fuzzing is
-not: their success stands in test_beeflow_sso and test_every_operation."""
 
 pytestmark = [pytest.mark.fuzz, pytest.mark.timeout(0 if DEEP else 600)]
 

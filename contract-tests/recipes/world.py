@@ -30,6 +30,18 @@ PASSWORD = "Staple-orbit-lantern-42"
 PLANS = {"thallus": "enterprise", "thalian": "enterprise", "beeflow": "full", "starter": "enterprise"}
 OPERATORS = frozenset({"platform:manage", "audit:manage", "auth:signup_requests", "auth:invites", "status:manage"})
 """Permissions that people who run the platform have, and nobody else."""
+ELSEWHERE = frozenset(
+    {
+        "finishGoogleLogin",
+        "finishMicrosoftLogin",
+        "finishGithubLogin",
+        "finishNextcloudLogin",
+        "consumeSamlAssertion",
+        "pickUpLogin",
+    }
+)
+"""These succeed with what an identity provider has just sent. It runs in the process of the tests, where the fuzzing is
+not: their success stands in test_beeflow_sso and test_every_operation."""
 HOME = {"thalian": "thallus"}
 """Where people of a surface sign in that signs nobody in itself."""
 
