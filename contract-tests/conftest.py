@@ -5,6 +5,7 @@ Replies that break their contract are errors here (`response_mismatch=raise` ans
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -269,6 +270,16 @@ def _as_the_platform(given: Mapping[str, str], url: str) -> None:
     crypto.use(crypto.KeyRing(dict([_SECRET_KEYS.split(":", 1)])))
     identity.tokens.configure(given.get("public_url", url))
     identity.captcha.configure("off", production=False)
+
+
+@pytest.fixture(scope="session")
+def made() -> Iterator[Path]:
+    """Where generated clients lie. One run at a time works on them."""
+    folder = ROOT / ".thalweg" / "clients"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield folder
 
 
 @pytest.fixture(scope="session")

@@ -7,12 +7,11 @@ that the client can send it, with the contract's own examples, and reads its ans
 
 from __future__ import annotations
 
-import fcntl
 import json
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,6 @@ from thalweg.naming import snake_case
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = project.find(ROOT)
 SURFACES = list(PROJECT.surfaces)
-MADE = ROOT / ".thalweg" / "clients"
 UUID = "01931c3e-7a10-7c2e-9b1f-5a9d3e0c4b21"
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]  # npm fetches the generator and the compiler once
@@ -35,15 +33,6 @@ def needs(*names: str) -> None:
     for name in names:
         if why := tools.missing(name):
             pytest.skip(f"{why}; `thalweg contract clients` says what to install")
-
-
-@pytest.fixture(scope="session")
-def made() -> Iterator[Path]:
-    """Where clients lie. One run at a time works on them."""
-    MADE.mkdir(parents=True, exist_ok=True)
-    with (MADE / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield MADE
 
 
 def client(language: str, surface: str, folder: Path) -> clients.Client:

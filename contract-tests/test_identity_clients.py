@@ -4,10 +4,9 @@ refresh, make and revoke a key, sign out. What each call takes and answers are t
 
 from __future__ import annotations
 
-import fcntl
 import importlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from http import HTTPStatus
 from pathlib import Path
 from types import ModuleType
@@ -21,7 +20,6 @@ from domain.identity import members
 from thalweg.contract import clients, project, tools
 
 PROJECT = project.find(Path(__file__).resolve().parent.parent)
-MADE = PROJECT.root / ".thalweg" / "clients"
 PASSWORD = "Staple-orbit-lantern-42"
 FRESH = "Velvet-comet-harbour-77"
 
@@ -55,19 +53,16 @@ class Partner:
 
 
 @pytest.fixture(scope="module")
-def partner(running: Any) -> Iterator[Callable[[str], Partner]]:
-    """The Python client of a surface, made where test_clients makes it; one run at a time works there."""
+def partner(running: Any, made: Path) -> Callable[[str], Partner]:
+    """The Python client of a surface, made where test_clients makes it."""
     if why := tools.missing("openapi_python_client"):
         pytest.skip(f"{why}; `thalweg contract clients` says what to install")
-    MADE.mkdir(parents=True, exist_ok=True)
 
     def make(surface: str) -> Partner:
-        made = next(iter(clients.clients(PROJECT, [surface], "python", MADE)))
-        return Partner(surface, made.folder, running.url)
+        client = next(iter(clients.clients(PROJECT, [surface], "python", made)))
+        return Partner(surface, client.folder, running.url)
 
-    with (MADE / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield make
+    return make
 
 
 def statuses(*replies: Any) -> list[int]:

@@ -84,7 +84,7 @@ def start(
     if turn_id is not None and (known := _own(ctx, turn_id)) is not None:
         return known
     if mode not in rules.MODES:
-        raise Invalid(f"mode: one of {', '.join(rules.MODES)}.")
+        raise Invalid(f"It has to be one of {', '.join(rules.MODES)}.", field="mode")
     text = "" if recording is not None else _readable(message)
     conversation = find_conversation(ctx, conversation_id, client_id, lock=True)
     if conversation is not None and (steered := _steered(ctx, conversation, text)) is not None:
@@ -321,9 +321,9 @@ def announce_later(ctx: Ctx, turn_id: UUID) -> None:
 def _readable(message: str) -> str:
     cleaned = inference.clean(message)[0].strip()
     if not cleaned:
-        raise Invalid("message: there is nothing to read in it.")
+        raise Invalid("There is nothing to read in it.", field="message")
     if len(cleaned) > rules.LONGEST_MESSAGE:
-        raise Invalid(f"message: at most {rules.LONGEST_MESSAGE} characters.")
+        raise Invalid(f"It has more than {rules.LONGEST_MESSAGE} characters.", field="message")
     return cleaned
 
 
