@@ -25,11 +25,13 @@ import pytest
 import recipes
 from recipes import World, beeflow_transcriptions, federation
 from recipes.starter_identity import VAULT_SECRET
+from sqlalchemy import and_, func, or_, select
 
 from domain import brains, identity
 from domain.kernel import crypto
 from domain.kernel.context import Ctx, SystemActor
 from domain.kernel.db import Database
+from domain.kernel.outbox import Job
 from domain.startup import load_tables
 from thalweg.contract import handlers, project
 from thalweg.embedded.valkey import Valkey
@@ -210,6 +212,26 @@ class Running:
                 process.kill()
                 process.wait(5)
 
+    def drained(self, queue: str, seconds: float = 240.0) -> None:
+        """Wait until the queue's worker is up and has done what was due, so that a test waits for its own work only."""
+        end = time.monotonic() + seconds
+        waiting = None
+        while time.monotonic() < end:
+            with self.database.session(None, platform=True) as session:
+                waiting = session.scalar(
+                    select(func.count()).where(
+                        Job.queue == queue,
+                        or_(
+                            Job.state.in_(("queued", "running")),
+                            and_(Job.state == "pending", Job.available_at <= func.now()),
+                        ),
+                    )
+                )
+            if not waiting:
+                return
+            time.sleep(0.2)
+        raise AssertionError(f"{waiting} jobs of {queue} were not done:\n{self.log('worker-' + queue)[-3000:]}")
+
     def log(self, name: str) -> str:
         return (self.logs / f"{name}.log").read_text(errors="replace")
 
@@ -367,6 +389,18 @@ def running(platforms: Callable[..., Running], valkey_url: str) -> Running:
     return platforms(
         "contract", valkey_url, limits=_wide(), **federation.providers().settings(), **beeflow_transcriptions.settings()
     )
+
+
+@pytest.fixture(scope="module")
+def reading(running: Running) -> Iterator[Running]:
+    """The platform with a worker of the queue in which strangers' files are read. What earlier tests left in that
+    queue is done first."""
+    running.start("worker-untrusted", "worker", "--queue", "untrusted")
+    running.drained("untrusted")
+    yield running
+    if "worker-untrusted" in running.processes:
+        running.processes["worker-untrusted"].terminate()
+        running.processes.pop("worker-untrusted").wait(20)
 
 
 @pytest.fixture(scope="session")

@@ -25,15 +25,6 @@ QUESTION = "Which PostgreSQL extensions are needed?"
 MEBIBYTE = 1 << 20
 
 
-@pytest.fixture(scope="module")
-def reading(running: Any) -> Iterator[Any]:
-    """The platform with a worker of the queue in which strangers' files are read."""
-    running.start("worker-untrusted", "worker", "--queue", "untrusted")
-    yield running
-    running.processes["worker-untrusted"].terminate()
-    running.processes.pop("worker-untrusted").wait(20)
-
-
 def ask(world: World, who: Person, method: str, path: str, **more: Any) -> httpx.Response:
     return httpx.request(method, f"{world.url}/beeflow/api{path}", headers=who.headers(), timeout=60, **more)
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
-import pytest
 from recipes import Person, World
 from recipes.starter_vector_stores import store, stored
 from sqlalchemy import update
@@ -19,15 +17,6 @@ from domain.knowledge.models import Collection
 
 ROOT = Path(__file__).parents[1]
 QUESTION = "Which PostgreSQL extensions are needed?"
-
-
-@pytest.fixture(scope="module")
-def reading(running: Any) -> Iterator[Any]:
-    """The platform with a worker of the queue in which strangers' files are read."""
-    running.start("worker-untrusted", "worker", "--queue", "untrusted")
-    yield running
-    running.processes["worker-untrusted"].terminate()
-    running.processes.pop("worker-untrusted").wait(20)
 
 
 def ask(world: World, who: Person, method: str, path: str, **more: Any) -> httpx.Response:

@@ -12,7 +12,6 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
-import pytest
 from recipes import Person, World
 from recipes.thallus_chat import BASE, answered, asked, ended, remembered
 from sqlalchemy import text
@@ -27,16 +26,6 @@ Whoever leaves the company gives notice three months ahead, in writing.
 
 Trains are booked by the office on the ground floor. A hotel costs at most 140 euros a night.
 """
-
-
-@pytest.fixture(scope="module")
-def reading(running: Any) -> Iterator[Any]:
-    """The platform with a worker of the queue in which strangers' files are read."""
-    running.start("worker-untrusted", "worker", "--queue", "untrusted")
-    yield running
-    if "worker-untrusted" in running.processes:
-        running.processes["worker-untrusted"].terminate()
-        running.processes.pop("worker-untrusted").wait(20)
 
 
 @contextmanager

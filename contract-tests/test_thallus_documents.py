@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
 from recipes import Person, World
 
 ROOT = Path(__file__).parents[1]
 BASE = "/thallus/api/v1/documents"
-
-
-@pytest.fixture(scope="module")
-def reading(running: Any) -> Iterator[Any]:
-    """The platform with a worker of the queue in which strangers' files are read."""
-    running.start("worker-untrusted", "worker", "--queue", "untrusted")
-    yield running
-    if "worker-untrusted" in running.processes:
-        running.processes["worker-untrusted"].terminate()
-        running.processes.pop("worker-untrusted").wait(20)
 
 
 def upload(world: World, who: Person, name: str, content: bytes, **form: str) -> httpx.Response:
