@@ -11,20 +11,50 @@ from domain import audit, inference
 from domain.conversations import rules
 from domain.conversations.history import get_conversation
 from domain.conversations.models import Conversation, MessageRow
-from domain.inference import ChatRequest, Deadline, Message
+from domain.inference import ChatRequest, Deadline, Message, TimedOut
 from domain.inference.choice import chat_model
 from domain.kernel import outbox
 from domain.kernel.context import Ctx, Work
-from domain.kernel.errors import DomainError, Unprocessable
+from domain.kernel.errors import DomainError, LimitExceeded, Unavailable, Unprocessable
 from domain.kernel.ids import new_id
 
 SECONDS = 20.0
 TOLD = "Name the conversation in at most six words. Answer with the name alone, without quotes or a full stop."
 
 
+ENDS = frozenset({"done", "failed"})
+"""What comes on `channel`, once."""
+_KEPT = 8
+"""Requests of a conversation whose outcome is known."""
+_PROBLEMS: dict[str, type[DomainError]] = {
+    kind.code: kind for kind in (Unavailable, inference.Refused, inference.InvalidOutput, TimedOut, LimitExceeded)
+}
+
+
 def channel(request_id: UUID) -> str:
-    """Where `done` or `failed` (data `code`, `message`) comes."""
+    """Where one of `ENDS` comes when `titled` knows."""
     return f"conversation-title:{request_id}"
+
+
+def titled(ctx: Ctx, conversation_id: UUID, request_id: UUID) -> bool:
+    """Whether the name that was asked for is there, or is known not to come. Raises `NotFound`."""
+    return str(request_id) in _outcomes(get_conversation(ctx, conversation_id))
+
+
+def retitled(ctx: Ctx, conversation_id: UUID, request_id: UUID) -> Conversation:
+    """The conversation with the name that was asked for.
+
+    Raises `NotFound`, and what kept the model from it: `Unavailable`, `TimedOut`, `InvalidOutput`, `Refused`.
+    """
+    conversation = get_conversation(ctx, conversation_id)
+    kept = _outcomes(conversation).get(str(request_id))
+    if kept is None:
+        raise TimedOut("The model took too long to name it.")
+    if kept["code"] is not None:
+        problem = _PROBLEMS.get(kept["code"], Unavailable)
+        # A provider's limit is not the caller's.
+        raise (Unavailable if problem is LimitExceeded else problem)(kept["message"])
+    return conversation
 
 
 def request_title(ctx: Ctx, conversation_id: UUID) -> UUID:
@@ -73,14 +103,23 @@ def retitle(work: Work, conversation_id: UUID, request_id: UUID) -> None:
         except DomainError as failed:
             problem = failed
     with work.transaction() as ctx:
-        conversation = ctx.session.get(Conversation, conversation_id)
-        if conversation is not None and title:
-            conversation.title, conversation.title_given = title, False
+        conversation = ctx.session.get(Conversation, conversation_id, with_for_update=True)
+        if conversation is not None:
+            if title:
+                conversation.title, conversation.title_given = title, False
+            _note(conversation, request_id, problem)
         work.complete(ctx)
-    if problem is None:
-        work.publish(channel(request_id), 1, "done", {})
-    else:
-        work.publish(channel(request_id), 1, "failed", {"code": problem.code, "message": problem.message})
+    work.publish(channel(request_id), 1, "done" if problem is None else "failed", {})
+
+
+def _outcomes(conversation: Conversation) -> dict[str, dict[str, str | None]]:
+    return dict(conversation.context.get("titles") or {})
+
+
+def _note(conversation: Conversation, request_id: UUID, problem: DomainError | None) -> None:
+    told = {"code": problem and problem.code, "message": problem and problem.message[:2000]}
+    latest = [*_outcomes(conversation).items(), (str(request_id), told)][-_KEPT:]
+    conversation.context = {**conversation.context, "titles": dict(latest)}
 
 
 def _named(model: inference.ChatModel, said: list[tuple[str, str]], deadline: Deadline) -> str:

@@ -147,10 +147,16 @@ def events_after(ctx: Ctx, turn_id: UUID, number: int = 0) -> list[TurnEvent]:
     )
 
 
-def shown(ctx: Ctx, turn_id: UUID) -> Turn:
-    """The same as `get_turn`, while its events may be watched. Raises `NotFound`, `Gone` (an hour after its end)."""
+def last_number(ctx: Ctx, turn_id: UUID) -> int:
+    """Of its last event so far; 0 before the first."""
+    return ctx.session.scalar(select(func.max(TurnEvent.number)).where(TurnEvent.turn_id == turn_id)) or 0
+
+
+def shown(ctx: Ctx, turn_id: UUID, *, within: timedelta = STATE_KEPT) -> Turn:
+    """The same as `get_turn`, while its events may be watched. Raises `NotFound`, `Gone` (`within` is over since its
+    end)."""
     turn = get_turn(ctx, turn_id)
-    if turn.ended_at is not None and ctx.now() - turn.ended_at > STATE_KEPT:
+    if turn.ended_at is not None and ctx.now() - turn.ended_at > within:
         raise Gone("The events of this task are not kept any more; its result and its conversation are.")
     return turn
 
@@ -493,5 +499,6 @@ def _go_on(ctx: Ctx, turn: Turn) -> None:
 
 __all__ = [
     "RESULT_KEPT", "STATE_KEPT", "Prior", "TurnResult", "active", "announce_later", "cancel", "channel", "decide",
-    "end_outside", "ended", "events_after", "expire", "get_turn", "give_up", "result", "shown", "start", "state",
+    "end_outside", "ended", "events_after", "expire", "get_turn", "give_up", "last_number", "result",
+    "shown", "start", "state",
 ]  # fmt: skip

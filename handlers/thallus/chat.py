@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from domain import conversations
+from handlers import turns
 from handlers.thallus import wire_conversations as wire
 
 if TYPE_CHECKING:
@@ -46,5 +47,5 @@ def _start(ctx: Ctx, body: requests.ChatRequest) -> Turn:
         surface=wire.SURFACE,
         conversation_id=body.conversation_id,
         mode=body.mode,
-        options=wire.options(ctx),
+        options=turns.preferences(ctx),
     )

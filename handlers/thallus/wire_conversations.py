@@ -9,8 +9,9 @@ from uuid import UUID
 from domain import conversations
 from domain.conversations import events
 from domain.identity import memberships
-from domain.kernel.errors import Invalid
+from handlers import turns
 from handlers.thallus import wire_identity
+from handlers.turns import same
 from handlers.wiring import timestamp
 from thalweg.edge.application import Event, Pending, Reply, Stream
 
@@ -27,19 +28,10 @@ SURFACE = "thallus"
 PATIENCE = 170.0
 """Seconds that `POST /chat` waits for an answer: the contract's number."""
 _LONGEST_URL = 2048
-_MOST = 2**31 - 1
-"""Above every number of an event."""
 _NO_TITLE = "New conversation"
 
 
 # --- tasks -----------------------------------------------------------------------------------------------------
-
-
-def options(ctx: Ctx) -> dict[str, Any]:
-    """What a task takes from its asker's account: where they are, and whether anything may be remembered."""
-    account = memberships.caller(ctx)
-    chosen: dict[str, Any] = {"timezone": account.timezone, "language": account.language}
-    return chosen if remembers(ctx) else {**chosen, "memory": False}
 
 
 def remembers(ctx: Ctx) -> bool:
@@ -59,12 +51,10 @@ def started(ctx: Ctx, turn: Turn) -> Reply:
 
 def answered(turn_id: UUID) -> Pending:
     """The task's result, or the task itself when the time to wait is over."""
-    return Pending(
-        channel=conversations.channel(turn_id),
-        terminal=conversations.TERMINAL,
-        ready=lambda ctx: conversations.ended(ctx, turn_id),
-        then=lambda ctx: result(conversations.result(ctx, turn_id)),
-        timed_out=lambda ctx: started(ctx, conversations.get_turn(ctx, turn_id)),
+    return turns.waited(
+        turn_id,
+        lambda ctx: result(conversations.result(ctx, turn_id)),
+        lambda ctx: started(ctx, conversations.get_turn(ctx, turn_id)),
         seconds=PATIENCE,
         replay={"kind": "chat_task", "id": str(turn_id)},
     )
@@ -93,8 +83,7 @@ def result(told: TurnResult) -> responses.ChatResult:
             "output_tokens": turn.output_tokens,
             "agents": turn.agents,
             "tool_calls": turn.tool_calls,
-            # Two machines may have written the two times.
-            "duration_ms": max(0, int((turn.ended_at - (turn.started_at or turn.created_at)).total_seconds() * 1000)),
+            "duration_ms": turns.took(turn),
         },
         "created_at": timestamp(turn.created_at),
         "completed_at": timestamp(turn.ended_at),
@@ -150,11 +139,7 @@ def stream(ctx: Ctx, turn_id: UUID, last_id: str) -> Stream:
     """The events of a task after `last_id`. Raises `NotFound`, `Gone`, and `Invalid` for an id that it never had."""
     conversations.shown(ctx, turn_id)
     after = _number(last_id)
-    if after > _MOST or (after and not conversations.events_after(ctx, turn_id, after - 1)):
-        raise Invalid("last_id is not the event_id of an event of this task.", field="last_id")
-
-    def history(ctx: Ctx, number: int) -> Sequence[Event]:
-        return [Event(e.number, e.name, e.data) for e in conversations.events_after(ctx, turn_id, number)]
+    turns.must_have(ctx, turn_id, after, "last_id")
 
     def render(event: Event) -> Iterable[Event]:
         for shown in _rendered(turn_id, event.number, event.name, event.data):
@@ -165,15 +150,7 @@ def stream(ctx: Ctx, turn_id: UUID, last_id: str) -> Stream:
         alive = {"at": timestamp(now), "message": "Still working", "agent": None, "depth": 0}
         return Event(number, "heartbeat", _event(turn_id, number, "heartbeat", alive))
 
-    return Stream(
-        channel=conversations.channel(turn_id),
-        terminal=conversations.TERMINAL,
-        history=history,
-        after=after,
-        named=False,
-        render=render,
-        beat=beat,
-    )
+    return turns.stream(turn_id, render, after=after, named=False, beat=beat)
 
 
 def _number(last_id: str) -> int:
@@ -212,10 +189,6 @@ def _rendered(turn_id: UUID, number: int, name: str, data: Mapping[str, Any]) ->
         yield _event(turn_id, number, shown_as, data, **more(data))
 
 
-def _same(*names: str) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
-    return lambda data: {name: data[name] for name in names}
-
-
 def _completed(data: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "conversation_id": data["conversation_id"],
@@ -225,17 +198,17 @@ def _completed(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 _SHOWN: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], dict[str, Any]]]] = {
-    events.PLAN_CREATED: ("plan_created", _same("steps")),
-    events.REPLAN_TRIGGERED: ("replan_triggered", _same("reason", "attempt", "steps")),
-    events.HYPOTHESES_UPDATED: ("hypotheses_updated", _same("hypotheses")),
+    events.PLAN_CREATED: ("plan_created", same("steps")),
+    events.REPLAN_TRIGGERED: ("replan_triggered", same("reason", "attempt", "steps")),
+    events.HYPOTHESES_UPDATED: ("hypotheses_updated", same("hypotheses")),
     # The moment at which a word of direction is asked for: its message says so.
-    events.STEERING_REQUIRED: ("hypotheses_updated", _same("hypotheses")),
-    events.AGENT_STARTED: ("agent_started", _same("step_id")),
-    events.AGENT_COMPLETED: ("agent_completed", _same("step_id", "outcome", "duration_ms")),
-    events.TOOL_STARTED: ("tool_started", _same("tool", "call_id")),
-    events.TOOL_COMPLETED: ("tool_completed", _same("tool", "call_id", "outcome", "duration_ms")),
-    events.TOOL_ERROR: ("tool_completed", _same("tool", "call_id", "outcome", "duration_ms")),
-    events.TEXT_DELTA: ("text_delta", _same("delta")),
+    events.STEERING_REQUIRED: ("hypotheses_updated", same("hypotheses")),
+    events.AGENT_STARTED: ("agent_started", same("step_id")),
+    events.AGENT_COMPLETED: ("agent_completed", same("step_id", "outcome", "duration_ms")),
+    events.TOOL_STARTED: ("tool_started", same("tool", "call_id")),
+    events.TOOL_COMPLETED: ("tool_completed", same("tool", "call_id", "outcome", "duration_ms")),
+    events.TOOL_ERROR: ("tool_completed", same("tool", "call_id", "outcome", "duration_ms")),
+    events.TEXT_DELTA: ("text_delta", same("delta")),
     events.COMPLETE: ("complete", _completed),
     events.ERROR: ("error", lambda data: {"error": failure(events.ERROR, data)}),
     events.CANCELLED: ("error", lambda data: {"error": failure(events.CANCELLED, data)}),

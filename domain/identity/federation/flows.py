@@ -57,7 +57,7 @@ class Journey:
     surface: str
     redirect: str
     invite_token: str | None
-    browser: str | None
+    browser: str
     at: datetime
 
     def ask(self, code: str) -> Profile | DomainError:
@@ -70,9 +70,11 @@ class Journey:
 
 @dataclass(frozen=True, slots=True)
 class Landing:
-    """Where the browser goes when the provider has spoken."""
+    """Where the browser goes when the provider has spoken; `browser`: what its cookie has to hold from now on, where
+    that is something else than before."""
 
     location: str
+    browser: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,7 @@ def depart(
     # 43 and 64 characters: enough for PKCE's verifier (RFC 7636 4.1), and no guessing for any of them.
     trip = Trip(_callback(provider), _text(32), _text(16), _text(48))
     location = way.departure(trip)  # before the first statement: the provider may be slow
-    browser = _text(32)
+    browser = new_browser()
     now = ctx.now()
     flow = SignInFlow(
         id=new_id(),
@@ -108,7 +110,7 @@ def depart(
         state=crypto.digest(trip.state),
         browser=crypto.digest(browser),
         surface=surface,
-        facts={"redirect": rules.own_path(redirect, POPUP_PAGE if mode == "popup" else "/"), "instance": instance},
+        facts={"redirect": landing_page(redirect, mode), "instance": instance},
         created_at=now,
         expires_at=now + rules.FLOW_LIFE,
     )
@@ -156,7 +158,7 @@ def land(ctx: Ctx, journey: Journey, news: Profile | DomainError) -> Landing:
     if isinstance(news, CodeRefused):
         return refused(ctx, name, "access_denied", surface=journey.surface)
     if isinstance(news, DomainError):
-        _note(ctx, name, "failure", {"reason": type(news).__name__})
+        note(ctx, name, "failure", {"reason": type(news).__name__})
         raise news.keeping()
     vouched = Vouched(
         news.provider,
@@ -171,8 +173,8 @@ def land(ctx: Ctx, journey: Journey, news: Profile | DomainError) -> Landing:
         vouched,
         surface=journey.surface,
         redirect=journey.redirect,
-        invite_token=journey.invite_token,
         browser=journey.browser,
+        invite_token=journey.invite_token,
     )
 
 
@@ -182,10 +184,13 @@ def let_in(
     *,
     surface: str,
     redirect: str,
+    browser: str,
     invite_token: str | None = None,
-    browser: str | None = None,
 ) -> Landing:
-    """Admit somebody and leave a code for the session, or send them to the sign-in page with the reason."""
+    """Admit somebody and leave a code for the session, or send them to the sign-in page with the reason.
+
+    `browser`: the secret of the browser that set out. The session is for that one alone.
+    """
     try:
         with ctx.session.begin_nested():
             admitted = admit(ctx, vouched, surface=surface, invite_token=invite_token)
@@ -204,7 +209,7 @@ def let_in(
             "method": vouched.provider,
             "surface": surface,
             "redirect": redirect,
-            "browser": None if browser is None else crypto.digest(browser).hex(),
+            "browser": crypto.digest(browser).hex(),
             "ends_at": None if vouched.session_ends_at is None else vouched.session_ends_at.isoformat(),
         },
         replace=False,
@@ -219,13 +224,13 @@ def let_in(
                 details={"provider": vouched.provider, "issuer": vouched.issuer},
             )
     else:
-        _note(ctx, vouched.provider, "success", {"account": str(account.id)})
+        note(ctx, vouched.provider, "success", {"account": str(account.id)})
     return Landing(rules.with_query(f"{registry.current().base_url}/auth/login-pickup", code=code))
 
 
 def refused(ctx: Ctx, provider: str, reason: str, *, surface: str, email: str | None = None) -> Landing:
     """To the sign-in page, which says why."""
-    _note(ctx, provider, "denied", {"reason": reason, "email": email})
+    note(ctx, provider, "denied", {"reason": reason, "email": email})
     return Landing(rules.with_query(links.page("sign-in", surface), error=reason))
 
 
@@ -249,9 +254,7 @@ def pick_up(ctx: Ctx, code: str, *, browser: str | None = None, anywhere: bool =
         if belonging is None:
             raise gone.keeping()
     facts = token.facts
-    bound = facts.get("browser")
-    # A code that was made for nobody's browser in particular (SAML posts across sites) counts in any.
-    same = bound is None or (browser is not None and crypto.same(crypto.digest(browser).hex(), bound))
+    same = browser is not None and crypto.same(crypto.digest(browser).hex(), facts["browser"])
     if not same and not anywhere:
         raise gone.keeping()  # whoever was sent this link would end up in somebody else's account
     signed_in = sessions.open_session(
@@ -265,9 +268,20 @@ def pick_up(ctx: Ctx, code: str, *, browser: str | None = None, anywhere: bool =
     return Arrival(signed_in, rules.own_path(facts.get("redirect")), same)
 
 
-def _note(ctx: Ctx, provider: str, outcome: audit.Outcome, details: Mapping[str, Any]) -> None:
+def note(ctx: Ctx, provider: str, outcome: audit.Outcome, details: Mapping[str, Any]) -> None:
+    """Write into the audit trail what became of a sign-in that is nobody's organisation's."""
     with across_organisations(ctx) as wide:
         audit.record(wide, "sso.sign_in", outcome=outcome, details={"provider": provider, **details})
+
+
+def new_browser() -> str:
+    """A secret that ties a sign-in to one browser, for its cookie."""
+    return _text(32)
+
+
+def landing_page(redirect: str | None, mode: str) -> str:
+    """Where a sign-in ends up: a path of this server."""
+    return rules.own_path(redirect, POPUP_PAGE if mode == "popup" else "/")
 
 
 def _callback(provider: str) -> str:
