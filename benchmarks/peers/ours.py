@@ -180,6 +180,7 @@ class Application:
         bundle = contract.document(stored=database_url is not None)
         surface = Surface("bench", "", Envelope, Compiler(bundle), self._model)
         self.edge, _ = assemble(self.services, [Document(bundle, surface, ByVerb())])
+        self.edge.plan_all()
 
     @staticmethod
     def _model(operation_id: str) -> type[BaseModel] | None:

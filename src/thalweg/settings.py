@@ -225,6 +225,12 @@ class Settings:
         ),
         "auto",
     )
+    voice: str = setting(
+        "models",
+        "What says answers aloud in voice turns: `off` or `openai:<name>`, such as `openai:tts-1`.",
+        Text(validate=validate.Regexp(r"\A(off|openai:\S+)\Z"), says="off or openai:<name>"),
+        "off",
+    )
     openai_api_key: Secret | None = setting(
         "models", "Key for OpenAI or a server that speaks its protocol.", Protected()
     )
@@ -296,6 +302,19 @@ class Settings:
         "invite that answers a request for access). The first invite is made with `./thalweg invite create`.",
         Choice("public", "invite_only", "approval"),
         "invite_only",
+    )
+    starter_usage_guardrails: tuple[str, ...] = setting(
+        "signup",
+        "Messages a month that a tenant of Starter may send by its plan, such as "
+        "`starter=1000,pro=20000,enterprise=unlimited`. Past them a message is 429 until the next month, and 402 for a "
+        "plan that is not named. Not set: there are no guardrails, and use is only counted.",
+        Names(
+            item=Text(
+                validate=validate.Regexp(r"\A[a-z]{1,40}=(unlimited|\d{1,9})\Z"),
+                says="<plan>=<number> or <plan>=unlimited",
+            )
+        ),
+        (),
     )
     failed_sign_ins_per_address: int = setting(
         "signup",
@@ -405,7 +424,8 @@ class Settings:
     )
     saml_unsolicited: tuple[str, ...] = setting(
         "federation",
-        "Organisations (by id) whose identity provider may start a sign-in by itself.",
+        "Organisations (by id) whose identity provider may start a sign-in by itself. Its answer signs nobody in: the "
+        "browser is sent back with a request, and signs in by the answer to that.",
         Names(item=Text(validate=validate.Regexp(r"\A[0-9a-fA-F-]{36}\Z"), says="an organisation id")),
         (),
     )

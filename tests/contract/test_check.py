@@ -57,7 +57,9 @@ def test_what_agrees_is_not_reported(shop: Project) -> None:
     assert [str(one) for one in checked(shop)] == []
 
 
-@pytest.mark.parametrize("name", ["__init__.py", "bundle.json", "requests.py", "responses.py", "operations.json"])
+@pytest.mark.parametrize(
+    "name", ["__init__.py", "bundle.json", "edge.json", "requests.py", "responses.py", "operations.json"]
+)
 def test_a_generated_file_that_was_edited_is_drift(shop: Project, name: str) -> None:
     file = ready(shop).generated / "shop" / name
     lines = file.read_bytes().splitlines(keepends=True)

@@ -530,6 +530,7 @@ def test_writing_twice_changes_nothing_the_second_time(make_project: MakeProject
     assert sorted(made.write(folder)) == [
         "__init__.py",
         "bundle.json",
+        "edge.json",
         "operations.json",
         "requests.py",
         "responses.py",

@@ -23,6 +23,7 @@ from thalweg.edge.exchange import Services
 from thalweg.edge.flaskhost import FlaskHost, HostFlask
 from thalweg.edge.guard import Cors
 from thalweg.edge.limits import Limits
+from thalweg.edge.middleware import Edge
 from thalweg.edge.observe import Observer
 from thalweg.edge.origins import Origins
 from thalweg.edge.plan import Surface
@@ -476,6 +477,7 @@ class ToyEdge:
     toys: Toys
     services: Services
     application: Any
+    edge: Edge
 
     async def call(self, method: str, path: str, *, key: str | None = "writer", **given: Any) -> httpx.Response:
         headers = dict(given.pop("headers", {}))
@@ -522,11 +524,11 @@ async def _edge(tmp_path: Path, redis_url: str, on_mismatch: str, wait: float) -
     surface = Surface(
         "toys", "/toys", Envelope, Compiler(document), lambda operation_id: None, cookies=Envelope.cookies
     )
-    _, application = assemble(services, [Document(document, surface, ToyResolver())])
+    edge, application = assemble(services, [Document(document, surface, ToyResolver())])
     await services.streams.start(wait)
     await services.limits.start(wait)
     try:
-        yield ToyEdge(toys, services, application)
+        yield ToyEdge(toys, services, application, edge)
     finally:
         await services.streams.stop()
         await services.limits.stop()

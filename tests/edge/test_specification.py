@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from thalweg.contract.lean import without_prose
 from thalweg.edge.schema import Compiler
-from thalweg.edge.specification import BundledSpecification, without_prose
+from thalweg.edge.specification import BundledSpecification
 
 NOTED = {"description": "told", "example": "shown"}
 
@@ -81,7 +82,7 @@ def test_the_verdicts_are_the_same_without_prose() -> None:
 
 def test_a_shared_response_is_one_object_for_all_operations() -> None:
     read = BundledSpecification(_bundle())
-    one, other = (read["paths"][path]["get"]["responses"]["410"] for path in ("/a", "/b"))
+    one, other = (read.get_operation(path, "get")["responses"]["410"] for path in ("/a", "/b"))
     assert one is other
     compiler = Compiler(_bundle())
     made = [compiler.once(response, "response", lambda: object()) for response in (one, other)]

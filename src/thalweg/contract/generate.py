@@ -1,4 +1,5 @@
-"""Writes `generated/<surface>/`: the bundle, the models of requests and responses, the manifest of operations.
+"""Writes `generated/<surface>/`: the bundle (whole, and bare for the edge), the models of requests and responses, and
+the manifest of operations.
 
 Equal sources give equal bytes, on every machine: `thalweg contract check` compares them.
 """
@@ -16,6 +17,7 @@ from typing import Any
 
 from thalweg.contract import manifest
 from thalweg.contract.bundle import Bundle, as_json, bundle
+from thalweg.contract.lean import without_prose
 from thalweg.contract.project import Project
 from thalweg.contract.shapes import Shapes
 from thalweg.contract.sources import Library
@@ -74,6 +76,7 @@ def from_bundle(project: Project, made: Bundle) -> Generated:
         {
             "__init__.py": (header + PACKAGE.format(surface=surface)).encode(),
             "bundle.json": made.json(),
+            "edge.json": as_json(without_prose(made.document)),
             "requests.py": request_models(header, roots).encode(),
             "responses.py": response_models(header, roots.responses).encode(),
             "operations.json": as_json(entries),

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import re
+import threading
 import types
 from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from time import perf_counter
 from typing import Any, TypeVar, cast
 
 from connexion.middleware.abstract import SpecMiddleware
+from connexion.resolver import Resolver
 from connexion.spec import Specification
 
 from thalweg.edge.application import Caller, Event, Facts, Pending
@@ -24,7 +26,7 @@ from thalweg.edge.exchange import Exchange, Services, raw_path
 from thalweg.edge.guard import SECURITY_HEADERS, HeaderText, correlation_id, header_map, isolate
 from thalweg.edge.handling import Handling
 from thalweg.edge.intake import again
-from thalweg.edge.plan import Plan, Surface, compile_plan
+from thalweg.edge.plan import Plan, Surface, compile_plan, limits_of
 from thalweg.edge.problem import Disconnected, Problem
 from thalweg.edge.refusing import Refusals
 from thalweg.edge.reply import Outcome, acceptable
@@ -39,41 +41,68 @@ _LATE = "the request body is late"
 T = TypeVar("T")
 
 
+@dataclass(slots=True)
+class Route:
+    """An operation that a request can be meant for. Its plan is made with the first one that is."""
+
+    surface: Surface
+    specification: BundledSpecification
+    path: str
+    method: str
+    resolver: Resolver
+    plan: Plan | None = None
+
+
 class Edge(SpecMiddleware):  # type: ignore[misc]
     """Serves every operation of the contracts it was given; passes everything else on to Flask."""
 
     def __init__(self, app: Any, services: Services) -> None:
         self.app = app
         self.services = services
-        self.plans: dict[str, Plan] = {}
+        self.routes: list[Route] = []
+        self._planning = threading.Lock()
         self._handling = Handling(services)
         self._refusal = Refusals(services, self._handling.report)
-        self._routers: list[tuple[str, Surface, Router[Plan]]] = []
+        self._routers: list[tuple[str, Surface, Router[Route]]] = []
 
     # --- start-up ---------------------------------------------------------------------------------
 
     def add_api(self, specification: Specification, *, base_path: str | None = None, **options: Any) -> None:
-        """Compile the operations of a document. `options["surface"]` is the `Surface` that it is served as."""
+        """Route the operations of a document. `options["surface"]` is the `Surface` that it is served as."""
         assert isinstance(specification, BundledSpecification)
         surface: Surface = options["surface"]
-        router: Router[Plan] = Router()
+        router: Router[Route] = Router()
         for path, item in specification["paths"].items():
             for method in METHODS:
                 if method not in item:
                     continue
-                operation = specification.operation_cls.from_spec(
-                    specification, path=path, method=method, resolver=options["resolver"]
+                route = Route(surface, specification, path, method, options["resolver"])
+                # A limit without numbers is found now, not by a caller.
+                self.services.limits.rules_of(limits_of(item[method]))
+                router.add(method.upper(), path, route)
+                self.routes.append(route)
+        self._routers.append((surface.base_path, surface, router))
+        self._routers.sort(key=lambda entry: -len(entry[0]))
+
+    def plan_all(self) -> None:
+        """Make every plan now: what the edge cannot keep of a contract, or no handler serves, is raised here."""
+        for route in self.routes:
+            self._plan(route)
+
+    def _plan(self, route: Route) -> Plan:
+        with self._planning:
+            if route.plan is None:
+                surface = route.surface
+                operation = route.specification.operation_cls.from_spec(
+                    route.specification, path=route.path, method=route.method, resolver=route.resolver
                 )
                 plan = compile_plan(surface, operation, self.services.spool_dir)
                 plan.rule = self.services.host.add_operation(
-                    plan.endpoint, surface.base_path + _flask_rule(path), plan.method
+                    plan.endpoint, surface.base_path + _flask_rule(route.path), plan.method
                 )
-                self.services.limits.rules_of(plan.limits)  # a limit without numbers is found now, not by a caller
                 plan.seen = self.services.observer.operation(surface.key, plan.operation_id)
-                router.add(plan.method, path, plan)
-                self.plans[plan.endpoint] = plan
-        self._routers.append((surface.base_path, surface, router))
-        self._routers.sort(key=lambda entry: -len(entry[0]))
+                route.plan = plan
+            return route.plan
 
     # --- a request -----------------------------------------------------------------------------------
 
@@ -109,7 +138,9 @@ class Edge(SpecMiddleware):  # type: ignore[misc]
             if not isinstance(found, tuple):
                 await self._unrouted(exchange, found, send)
                 return
-            plan, path_values = found
+            route, path_values = found
+            # The first request of an operation makes its plan. That may import its handlers: not on the loop.
+            plan = route.plan or await self.services.pool.run(self._plan, route)
             exchange.plan = plan
             with self.services.observer.span(exchange, plan.endpoint, exchange.headers.get(b"traceparent")):
                 await self._operate(exchange, plan, path_values, receive, send)

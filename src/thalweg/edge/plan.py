@@ -1,4 +1,4 @@
-"""An operation, compiled at start-up: everything the way of a request needs, looked up once."""
+"""An operation, compiled with its first request: everything the way of a request needs, looked up once."""
 
 from __future__ import annotations
 
@@ -83,7 +83,6 @@ def compile_plan(surface: Surface, operation: AbstractOperation, spool_dir: str)
     handler = operation.function
     signature = inspect.signature(handler).parameters
     method = operation.method.upper()
-    limits = declared.get("x-limit", ())
     stream = declared.get("x-stream")
     body = None
     if operation.request_body:
@@ -105,7 +104,7 @@ def compile_plan(surface: Surface, operation: AbstractOperation, spool_dir: str)
         security=security,
         permission=declared.get("x-permission"),
         feature=declared.get("x-plan"),
-        limits=(limits,) if isinstance(limits, str) else tuple(limits),
+        limits=limits_of(declared),
         idempotent=bool(declared.get("x-idempotency", False)),
         pagination=declared.get("x-pagination"),
         parameters=Parameters.compile(
@@ -121,6 +120,12 @@ def compile_plan(surface: Surface, operation: AbstractOperation, spool_dir: str)
         headers=_lifecycle(declared),
         events=_events(stream, surface.compiler) if stream else None,
     )
+
+
+def limits_of(declared: Mapping[str, Any]) -> tuple[str, ...]:
+    """The names of the limits that an operation of a contract counts against."""
+    limits = declared.get("x-limit", ())
+    return (limits,) if isinstance(limits, str) else tuple(limits)
 
 
 def _no_model(operation_id: str) -> None:

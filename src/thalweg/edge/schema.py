@@ -166,7 +166,7 @@ class Compiler:
     def once(self, node: Schema, kind: str, make: Callable[[], T]) -> T:
         """What `make` makes of a part of the document: once for all operations that refer to it.
 
-        The part is known by its identity, and held until `forget`.
+        The part is known by its identity, and held for that.
         """
         key = (id(node), kind)
         kept = self._made.get(key)
@@ -174,12 +174,6 @@ class Compiler:
             kept = self._made[key] = (node, make())
         made: T = kept[1]
         return made
-
-    def forget(self) -> None:
-        """Everything is compiled: let go of what only served to do it."""
-        self._made = {}
-        self._references = {}
-        self._dialects = {"request": Dialect(self.bundle, "request"), "response": Dialect(self.bundle, "response")}
 
     def validators(self) -> tuple[Validator, ...]:
         """All that were compiled so far, each once: for warming up and for checks of a contract."""

@@ -34,7 +34,7 @@ from thalweg.edge.plan import Surface
 from thalweg.edge.pool import Pool
 from thalweg.edge.schema import Compiler
 from thalweg.edge.security import Authenticator
-from thalweg.edge.specification import BundledSpecification, HandlerResolver, without_prose
+from thalweg.edge.specification import BundledSpecification, HandlerResolver
 from thalweg.edge.sse import StreamOptions
 from thalweg.edge.tails import Tails
 from thalweg.portal import pages
@@ -60,7 +60,11 @@ class Document:
 
 
 def assemble(services: Services, documents: Sequence[Document]) -> tuple[Edge, ConnexionMiddleware]:
-    """The edge in front of Flask, as a Connexion application that knows every document. Compiles all plans now."""
+    """The edge in front of Flask, as a Connexion application that knows every document.
+
+    A plan is made with the first request of its operation: one process meets few of 404, and making them all was a
+    quarter of its start. `Edge.plan_all` makes them at once.
+    """
     edge = Edge(services.host, services)
     middleware = ConnexionMiddleware(services.host, import_name="thalweg", middlewares=[lambda app: edge])
     for document in documents:
@@ -142,7 +146,7 @@ class ApiProcess:
         for key in chosen:
             for name in ("requests", "responses"):
                 import_later(f"{self.project.generated.name}.{key}.{name}")
-            bundle = without_prose(orjson.loads((self.project.generated / key / "bundle.json").read_bytes()))
+            bundle = orjson.loads((self.project.generated / key / "edge.json").read_bytes())
             self.surfaces[key] = "" if alone else self.project.surfaces[key]
             envelope: Any = importlib.import_module(f"{self.project.handlers}.{key}.errors")
             surface = Surface(
@@ -155,8 +159,6 @@ class ApiProcess:
             )
             documents.append(Document(bundle, surface, HandlerResolver(self.project.handlers, key)))
         self.edge, _ = assemble(self.services, documents)
-        for document in documents:
-            document.surface.compiler.forget()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":

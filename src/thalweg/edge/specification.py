@@ -9,7 +9,7 @@ operation is read through (parameters, bodies, responses, headers) are followed,
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from connexion.resolver import Resolution, Resolver
@@ -28,7 +28,7 @@ class BundledSpecification(OpenAPISpecification):  # type: ignore[misc]
         self._base_uri = ""
         self._responses: dict[str, dict[str, Any]] = {}
         bundle.setdefault("components", {})
-        self._spec = {**bundle, "paths": {path: self._path(item) for path, item in bundle["paths"].items()}}
+        self._spec = bundle
 
     def clone(self) -> BundledSpecification:
         return self
@@ -41,11 +41,11 @@ class BundledSpecification(OpenAPISpecification):  # type: ignore[misc]
             node = target
         return cast(dict[str, Any], node)
 
-    def _path(self, item: Mapping[str, Any]) -> dict[str, Any]:
+    def get_operation(self, path: str, method: str) -> dict[str, Any]:
+        """An operation with its path's parameters and what its references lead to, schemas aside."""
+        item = self._raw_spec["paths"][path]
+        operation = item[method]
         common = [self._follow(parameter) for parameter in item.get("parameters", ())]
-        return {method: self._operation(item[method], common) for method in METHODS if method in item}
-
-    def _operation(self, operation: Mapping[str, Any], common: list[dict[str, Any]]) -> dict[str, Any]:
         own = [self._follow(parameter) for parameter in operation.get("parameters", ())]
         named = {(parameter["name"], parameter["in"]) for parameter in own}
         read = dict(operation)
@@ -73,53 +73,6 @@ class BundledSpecification(OpenAPISpecification):  # type: ignore[misc]
     def get_path_params(self, path: str) -> list[dict[str, Any]]:
         """None: they are already merged into the operations (Connexion would add them to a shared list)."""
         return []
-
-
-def without_prose(bundle: dict[str, Any]) -> dict[str, Any]:
-    """The bundle itself, rid of what people read: descriptions and examples are more than half of what it weighs."""
-    for item in bundle["paths"].values():
-        for method, operation in item.items():
-            if method in METHODS:
-                for name in ("summary", "description", "externalDocs"):
-                    operation.pop(name, None)
-                _bare(operation.get("parameters", ()))
-                _bare([*operation["responses"].values(), operation.get("requestBody", {})])
-        _bare(item.get("parameters", ()))
-    components = bundle.get("components", {})
-    for kind in ("parameters", "responses", "requestBodies", "headers"):
-        _bare(components.get(kind, {}).values())
-    for schema in components.get("schemas", {}).values():
-        _plain(schema)
-    components.pop("examples", None)
-    for tag in bundle.get("tags", ()):
-        tag.pop("description", None)
-    return bundle
-
-
-def _bare(parts: Iterable[dict[str, Any]]) -> None:
-    """Parameters, headers, bodies, responses and media types: all of them carry prose under the same names."""
-    for part in parts:
-        for name in ("description", "example", "examples", "links"):
-            part.pop(name, None)
-        _bare(part.get("headers", {}).values())
-        _bare(part.get("content", {}).values())
-        if "schema" in part:
-            _plain(part["schema"])
-
-
-def _plain(schema: Any) -> None:
-    """A schema. What is under `properties` are names, what is under `enum` and `default` is data: they stay."""
-    if not isinstance(schema, dict):
-        return
-    for name in ("description", "example", "title", "externalDocs"):
-        schema.pop(name, None)
-    for name in ("items", "not", "additionalProperties"):
-        _plain(schema.get(name))
-    for name in ("allOf", "anyOf", "oneOf"):
-        for member in schema.get(name, ()):
-            _plain(member)
-    for property_ in schema.get("properties", {}).values():
-        _plain(property_)
 
 
 class HandlerResolver(Resolver):  # type: ignore[misc]
