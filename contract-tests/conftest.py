@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from recipes.starter_identity import VAULT_SECRET
 from sqlalchemy import and_, func, or_, select
 
 from domain import brains, identity
+from domain.identity import roles
 from domain.kernel import crypto
 from domain.kernel.context import Ctx, SystemActor
 from domain.kernel.db import Database
@@ -77,6 +78,15 @@ class Operation:
     def id(self) -> str:
         return str(self.entry["operation_id"])
 
+    @property
+    def refused_role(self) -> str | None:
+        """A role of members that lacks the permission it asks for. A key's scope (`mcp:*`) is no role's."""
+        needed = self.entry["extensions"].get("x-permission")
+        if needed is None or needed.startswith("mcp:"):
+            return None
+        lacking = (role for role in ("viewer", "member") if needed not in roles.permissions_of(self.surface, role))
+        return next(lacking, None)
+
     def body(self) -> Any:
         """The first example of its JSON body, None where it takes none."""
         return next(iter(self.bodies().values()), None)
@@ -123,13 +133,43 @@ def _implemented() -> Iterator[Operation]:
                 yield Operation(surface, base_path, entry, document)
 
 
+BY_RECIPE: Mapping[str, Callable[[Operation], bool]] = {
+    "recipe_operation": lambda o: True,
+    "resource_operation": lambda o: "x-resource" in o.entry["extensions"],
+    "permitted_operation": lambda o: o.refused_role is not None,
+    "closed_operation": lambda o: bool(o.entry["security"]) and {} not in o.entry["security"],
+    "repeatable_operation": lambda o: "x-idempotency" in o.entry["extensions"],
+}
+"""What a test may take of the surfaces whose operations have recipes: all; those on something of an organisation's own;
+those that some member may not call; those that nobody may call without a credential; those that take an idempotency
+key."""
+
+
+def _failures(tags: Mapping[str, Collection[str]]) -> list[tuple[Operation, int]]:
+    """What the implemented operations of these tags declare beside success, by surface."""
+    found = [o for o in _implemented() if o.entry["tag"] in tags.get(o.surface, ())]
+    return [(o, int(status)) for o in found for status in o.entry["statuses"] if status[0] in "45"]
+
+
+@pytest.fixture(scope="module")
+def declared_failures(request: pytest.FixtureRequest) -> frozenset[tuple[str, str, int]]:
+    """The same as (surface, operation, status), for the module's own tags."""
+    return frozenset((o.surface, o.id, status) for o, status in _failures(request.module.DECLARED_FAILURES_OF))
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test that takes `operation` runs for each one that is implemented; `own_operation` for those on something of an
     organisation's own, `audited_operation` for those whose success leaves an audit entry, `keyed_operation` for those
-    of surfaces that a tenant's key opens. `recipe_operation` is each one of the other surfaces."""
-    if "recipe_operation" in metafunc.fixturenames:
-        found = [o for o in _implemented() if o.surface not in KEYED]
-        metafunc.parametrize("recipe_operation", found, ids=[f"{o.surface}.{o.id}" for o in found])
+    of surfaces that a tenant's key opens. `recipe_operation` is each one of the other surfaces; for the other names see
+    `BY_RECIPE`. `declared_failure`: see test_identity_failures."""
+    if "declared_failure" in metafunc.fixturenames:
+        stated = metafunc.module
+        failures = [(o, s) for o, s in _failures(stated.DECLARED_FAILURES_OF) if s not in stated.EVERYWHERE]
+        metafunc.parametrize("declared_failure", failures, ids=[f"{o.surface}.{o.id}-{s}" for o, s in failures])
+    for name, belongs in BY_RECIPE.items():
+        if name in metafunc.fixturenames:
+            found = [o for o in _implemented() if o.surface not in KEYED and belongs(o)]
+            metafunc.parametrize(name, found, ids=[f"{o.surface}.{o.id}" for o in found])
     kinds = {"operation": None, "own_operation": "x-resource", "audited_operation": "x-audit", "keyed_operation": None}
     for name, extension in kinds.items():
         if name in metafunc.fixturenames:

@@ -16,7 +16,6 @@ from recipes import RECIPES, Call, Person, World, send
 from recipes.world import OPERATORS
 
 from domain import audit
-from domain.identity import roles
 from domain.kernel.pages import CursorPage
 from thalweg.edge.schema import Compiler
 
@@ -73,13 +72,11 @@ def test_it_succeeds_as_declared_and_leaves_its_audit_entry(
         assert told == (["success"] if action else []), added
 
 
-def test_another_organisation_finds_nothing(recipe_operation: Any, world: World) -> None:
-    operation = recipe_operation
-    if "x-resource" not in operation.entry["extensions"]:
-        return
+def test_another_organisation_finds_nothing(resource_operation: Any, world: World) -> None:
+    operation = resource_operation
     call, who = prepared(world, operation)
-    if call.public or who is None:
-        return
+    assert who is not None
+    assert not call.public
     needed = operation.entry["extensions"].get("x-permission")
     stranger = world.person(operation.surface, platform_role="superadmin" if needed in OPERATORS else None)
     before = trail(world, who)
@@ -88,43 +85,28 @@ def test_another_organisation_finds_nothing(recipe_operation: Any, world: World)
     assert trail(world, who) == before
 
 
-def test_who_lacks_the_permission_is_refused(recipe_operation: Any, world: World) -> None:
-    operation = recipe_operation
-    needed = operation.entry["extensions"].get("x-permission")
-    if needed is None:
-        return
-    without = [
-        role for role in ("viewer", "member") if needed not in roles.permissions_of(operation.surface, role)
-    ] or (["none"] if needed.startswith("mcp:") else [])
-    if not without or without == ["none"]:
-        return
+def test_who_lacks_the_permission_is_refused(permitted_operation: Any, world: World) -> None:
+    operation = permitted_operation
     call, who = prepared(world, operation)
-    if call.public or who is None:
-        return
-    lesser = world.person(operation.surface, organisation_id=who.organisation_id, role=without[0])
+    assert who is not None
+    assert not call.public
+    lesser = world.person(operation.surface, organisation_id=who.organisation_id, role=operation.refused_role)
     before = trail(world, who)
     reply = perform(world, operation, call, lesser)
     assert reply.status_code == 403, f"{reply.status_code} {reply.text[:500]}"
     assert [entry for entry in trail(world, who)[: -len(before) or None] if entry[1] == "success"] == []
 
 
-def test_without_a_credential_it_is_a_401(recipe_operation: Any, world: World) -> None:
-    operation = recipe_operation
-    if not operation.entry["security"] or {} in operation.entry["security"]:
-        return
+def test_without_a_credential_it_is_a_401(closed_operation: Any, world: World) -> None:
+    operation = closed_operation
     call, _ = prepared(world, operation)
-    call.cookies = {}
-    if call.public and not call.headers:
-        call.public = True
-    call.headers = {}
+    call.cookies, call.headers = {}, {}
     reply = perform(world, operation, call, None)
     assert reply.status_code == 401, f"{reply.status_code} {reply.text[:500]}"
 
 
-def test_the_same_idempotency_key_replays_and_does_nothing_twice(recipe_operation: Any, world: World) -> None:
-    operation = recipe_operation
-    if "x-idempotency" not in operation.entry["extensions"]:
-        return
+def test_the_same_idempotency_key_replays_and_does_nothing_twice(repeatable_operation: Any, world: World) -> None:
+    operation = repeatable_operation
     call, who = prepared(world, operation)
     key = {"Idempotency-Key": str(uuid4())}
     first = perform(world, operation, call, who, **key)
