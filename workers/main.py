@@ -23,7 +23,7 @@ from thalweg import heartbeats
 from thalweg.config import Settings, need
 from thalweg.streams import Publisher
 from thalweg.traces import Traces
-from workers.processes import GRACE, Forking, LongLived
+from workers.processes import GRACE, Concurrent, Crew, Forking, LongLived
 from workers.purging import purges
 from workers.queues import connect
 from workers.registry import Registry, load_jobs
@@ -62,6 +62,7 @@ def run_worker(
     if len(queues) != 1 or queues[0] not in QUEUES:
         raise ValueError(f"a worker process serves exactly one queue of {', '.join(QUEUES)}: start one for each")
     queue = queues[0]
+    threads = settings.interactive_threads if queue == "interactive" else 1
     database_url, redis_url = _stores(settings)
     startup.prepare(settings)
     registry = load_jobs(jobs)
@@ -72,7 +73,10 @@ def run_worker(
 
     def runner() -> Runner:
         return Runner(
-            Database(database_url, pool_size=2, max_overflow=2, application_name=f"thalweg worker {queue}"),
+            # Transactions are short: a few connections serve many threads that wait for models.
+            Database(
+                database_url, pool_size=2, max_overflow=min(threads + 1, 10), application_name=f"thalweg worker {queue}"
+            ),
             Ledger(database_url, name=f"worker {queue}"),
             registry,
             publisher=Publisher(redis_url, keep=settings.stream_length, expire=settings.stream_keep_seconds),
@@ -82,12 +86,15 @@ def run_worker(
         )
 
     own = runner()
+    crew = Crew(own, threads) if threads > 1 else None
     pause = 0.2
     while not stop.is_set():
         try:
             connection = connect(redis_url)
             if queue == "untrusted":
                 Forking(queue, connection, own, stop=stop, grace=grace, fresh=runner).work(logging_level="WARNING")
+            elif crew is not None:
+                Concurrent(queue, connection, own, stop=stop, grace=grace, crew=crew).work(logging_level="WARNING")
             else:
                 LongLived(queue, connection, own, stop=stop, grace=grace).work(logging_level="WARNING")
             pause = 0.2
@@ -95,6 +102,8 @@ def run_worker(
             log.warning("valkey is away", error=type(problem).__name__)
         stop.wait(pause)  # not stopped: RQ's loop ended by itself, which it does when Valkey goes at a bad moment
         pause = min(pause * 2, 5.0)
+    if crew is not None:
+        crew.part(grace)
     own.close()
     if traces is not None:
         traces.close()

@@ -1,7 +1,8 @@
 """Worker processes: an RQ worker that answers doorbells.
 
-Public: `LongLived` (jobs in this process: models stay warm, nothing is forked) and `Forking` (each job in a child with
-limits, for what strangers sent). Both serve one queue: RQ moves a doorbell to the worker atomically only then.
+Public: `LongLived` (jobs in this process: models stay warm, nothing is forked), `Concurrent` (the same, several beside
+each other: for jobs that mostly wait for somebody else) and `Forking` (each job in a child with limits, for what
+strangers sent). Each serves one queue: RQ moves a doorbell to the worker atomically only then.
 
 RQ's loop and registration are kept; its per-job records are not, because Postgres has them. A job costs two
 round trips to Valkey instead of about twenty.
@@ -31,7 +32,7 @@ from rq.worker import WorkerStatus
 
 from domain.kernel.ledger import Claim, LedgerAway
 from thalweg import heartbeats
-from workers.limits import Interrupted, confine
+from workers.limits import Interrupted, Watch, confine
 from workers.queues import Doorbell, answer
 from workers.runner import Keeper, Outcome, Runner
 
@@ -142,6 +143,12 @@ class _Worker(SimpleWorker):
         super().set_state(self._state)
         heartbeats.beat(self.connection, "worker", {"queue": self.served, "name": self.name})
 
+    def beat_if_valkey(self) -> None:
+        try:
+            self.beat()
+        except (RedisError, OSError):
+            log.debug("no sign of life: valkey is away")
+
     def set_state(self, state: str, pipeline: Any = None) -> None:
         self._state = state
 
@@ -171,7 +178,7 @@ class LongLived(_Worker):
     """Runs jobs in this process. A job past its hard limit ends the process, and the supervisor starts another."""
 
     def work(self, *args: Any, **kwargs: Any) -> bool:
-        keeper = Keeper(self.runner, also=self._beat_if_valkey)
+        keeper = Keeper(self.runner, also=self.beat_if_valkey)
         keeper.start()
         previous = signal.signal(signal.SIGUSR1, self._interrupt)
         try:
@@ -192,14 +199,112 @@ class LongLived(_Worker):
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
 
     def _interrupt(self, signum: int, frame: FrameType | None) -> None:
-        if self.runner.current is not None:
+        if self.runner.running:
             raise Interrupted
 
-    def _beat_if_valkey(self) -> None:
+
+class Crew:
+    """The threads of a process that runs jobs beside each other: `threads` at most, each job in one of its own.
+
+    It outlives the RQ worker that gives it jobs, which begins anew when Valkey goes at a bad moment.
+    """
+
+    PARTING = 2.0
+    """Seconds that interrupted jobs get to let go by themselves."""
+
+    def __init__(self, runner: Runner, threads: int) -> None:
+        self.runner = runner
+        self.hurry = threading.Event()
+        self._places = threading.BoundedSemaphore(threads)
+        self._threads: set[threading.Thread] = set()
+        self._watch = Watch()
+        self._keeper = Keeper(runner)
+        runner.limit = self._watch.limit
+        self._watch.start()
+        self._keeper.start()
+
+    def place(self, seconds: float) -> bool:
+        """Take a place for one job, when one becomes free in time."""
+        return self._places.acquire(timeout=seconds)
+
+    def vacate(self) -> None:
+        self._places.release()
+
+    def perform(self, job_id: UUID) -> None:
+        """Run the job in the place that was taken."""
+        thread = threading.Thread(target=self._perform, args=(job_id,), name=f"job-{job_id}", daemon=True)
+        self._threads.add(thread)
+        thread.start()
+
+    def part(self, grace: float) -> None:
+        """Let jobs finish for `grace` seconds, interrupt those that have not, and hand back what does not let go."""
+        self._join(grace)
+        if self._threads:
+            self._watch.interrupt()
+            self.hurry.clear()
+            self._join(self.PARTING)
+        for claim in list(self.runner.running.values()):
+            try:
+                self.runner.hand_back(claim)
+            except LedgerAway:
+                log.warning("job not handed back: its lease will run out", job_id=str(claim.id))
+        self._watch.stop()
+        self._keeper.stop()
+
+    def _perform(self, job_id: UUID) -> None:
         try:
-            self.beat()
-        except (RedisError, OSError):
-            log.debug("no sign of life: valkey is away")
+            self.runner.run(job_id)
+        except LedgerAway:
+            log.error("postgres is away: the job will be handed out again", job_id=str(job_id))
+        except Interrupted:
+            log.debug("job interrupted", job_id=str(job_id))
+        finally:
+            self._threads.discard(threading.current_thread())
+            self._places.release()
+
+    def _join(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        for thread in list(self._threads):
+            while thread.is_alive() and time.monotonic() < end and not self.hurry.is_set():
+                thread.join(0.1)
+
+
+class Concurrent(_Worker):
+    """Gives jobs to a `Crew`: several run beside each other in this process.
+
+    A turn spends most of its time waiting for a model; one at a time, a second person would wait for the first one's
+    answer. A job past its hard limit ends the process with all that run in it: their leases run out, and they are run
+    again.
+    """
+
+    def __init__(self, *args: Any, crew: Crew, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._crew = crew
+
+    def dequeue_job_and_maintain_ttl(
+        self, timeout: int | None, max_idle_time: int | None = None
+    ) -> tuple[Job, Queue] | None:
+        """The next doorbell, once there is a place for its job."""
+        while not self._crew.place(0.5):
+            if self.stop.is_set():
+                raise StopRequested
+            self.beat_if_valkey()
+        found = None
+        try:
+            found = super().dequeue_job_and_maintain_ttl(timeout, max_idle_time)
+        finally:
+            if found is None:
+                self._crew.vacate()
+        return found
+
+    def perform_row(self, job_id: UUID) -> None:
+        self._crew.perform(job_id)
+
+    def stop_soon(self) -> None:
+        """The loop sees `stop` within a second; what runs is the crew's."""
+
+    def stop_now(self) -> None:
+        self._crew.hurry.set()
 
 
 _EXITS = {outcome: 10 + number for number, outcome in enumerate(Outcome)}
@@ -273,7 +378,7 @@ class Forking(_Worker):
                     killed = None if self._extend(claim) else "lost"
                 if killed is not None:
                     _kill_group(child)
-                self._beat_if_valkey()
+                self.beat_if_valkey()
             _kill_group(child)  # grandchildren do not outlive the job
             status = os.waitpid(child, 0)[1]
         finally:
@@ -292,12 +397,6 @@ class Forking(_Worker):
             return self.runner.extend(claim)
         except LedgerAway:
             return True  # the child's next transaction will find out
-
-    def _beat_if_valkey(self) -> None:
-        try:
-            self.beat()
-        except (RedisError, OSError):
-            log.debug("no sign of life: valkey is away")
 
     def stop_soon(self) -> None:
         self._end_by = time.monotonic() + self._grace

@@ -1,7 +1,7 @@
 """Runs one outbox row: claim, check arguments, run within limits, and record what became of it.
 
 Public: `Runner.run(job_id)`; `Runner.claim` and `Runner.perform` for a worker that claims in one process and performs
-in another (around both, `Runner.span`); `Keeper`, which keeps the lease of the running job; `LeaseLost`.
+in another (around both, `Runner.span`); `Keeper`, which keeps the leases of the running jobs; `LeaseLost`.
 
 An attempt ends as one of `Outcome`. Whatever happens between claim and end, a dead process included, the lease runs out
 and the sweeper hands the row out again.
@@ -101,7 +101,7 @@ if TYPE_CHECKING:
 
 
 class Runner:
-    """Runs rows of the outbox, one at a time, in the main thread."""
+    """Runs rows of the outbox: in the main thread, or in several threads with the limits of a `Watch`."""
 
     def __init__(
         self,
@@ -116,7 +116,9 @@ class Runner:
     ) -> None:
         self.database = database
         self.registry = registry
-        self.current: Claim | None = None
+        self.running: dict[UUID, Claim] = {}
+        """What is being performed, by the token of its lease."""
+        self.limit: Callable[[float, float], AbstractContextManager[None]] = time_limit
         self.lease = lease
         self._ledger = ledger
         self._publisher = publisher
@@ -143,7 +145,7 @@ class Runner:
     def perform(self, claim: Claim) -> Outcome:
         """Run a claimed row to its outcome. Raises only `Interrupted`, after handing the row back, and LedgerAway."""
         started = time.monotonic()
-        self.current = claim
+        self.running[claim.token] = claim
         with structlog.contextvars.bound_contextvars(
             job_id=str(claim.id),
             job=claim.name,
@@ -167,7 +169,7 @@ class Runner:
                 # The database went away while the end was being recorded: the lease runs out.
                 log.exception("job end not recorded")
             finally:
-                self.current = None
+                self.running.pop(claim.token, None)
                 seconds = time.monotonic() - started
                 metrics.ATTEMPTS.labels(claim.name, claim.queue, outcome.value).inc()
                 metrics.SECONDS.labels(claim.name).observe(seconds)
@@ -249,7 +251,7 @@ class Runner:
             if claim.attempt > claim.max_attempts:  # the last attempts ended without an answer
                 return self._fail(claim, spec, claim.last_error or "The worker stopped without an answer.")
             args = spec.load(claim.args)
-            with time_limit(spec.soft, spec.hard):
+            with self.limit(spec.soft, spec.hard):
                 if spec.simple:
                     self._run_simple(claim, spec, args)
                 else:
@@ -326,7 +328,7 @@ class Runner:
 
 
 class Keeper(threading.Thread):
-    """Extends the lease of a runner's current job, from a thread, so that a job need not think of it.
+    """Extends the leases of a runner's jobs, from a thread, so that a job need not think of it.
 
     A process that stops or hangs with the interpreter lock held loses its lease: the job is then run elsewhere, and
     what this one does is refused at its next transaction. `also` is called in the same rhythm.
@@ -339,20 +341,18 @@ class Keeper(threading.Thread):
         self._stop_asked = threading.Event()
 
     def run(self) -> None:
-        seen: UUID | None = None
+        seen: set[UUID] = set()
         while not self._stop_asked.wait(self._runner.lease / 3):
             self._also()
-            claim = self._runner.current
-            if claim is None:
-                seen = None
-                continue
-            if claim.token != seen:  # younger than a third of its lease
-                seen = claim.token
-                continue
-            try:
-                self._runner.extend(claim)
-            except Exception:
-                log.warning("job lease not extended", job_id=str(claim.id), exc_info=True)
+            running = list(self._runner.running.values())
+            for claim in running:
+                if claim.token not in seen:  # younger than a third of its lease
+                    continue
+                try:
+                    self._runner.extend(claim)
+                except Exception:
+                    log.warning("job lease not extended", job_id=str(claim.id), exc_info=True)
+            seen = {claim.token for claim in running}
 
     def stop(self) -> None:
         self._stop_asked.set()

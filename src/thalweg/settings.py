@@ -187,6 +187,13 @@ class Settings:
     worker_processes: int = setting(
         "jobs", "Worker processes that `thalweg up` starts for each queue.", Number(1, 64), 1
     )
+    interactive_threads: int = setting(
+        "jobs",
+        "Turns and invocations that one worker process brings forward at once. Most of their time they wait for a "
+        "model; of those that run in the process itself, no more than there are processors gain by it.",
+        Number(1, 2000),
+        32,
+    )
     queues: tuple[str, ...] = setting(
         "jobs",
         "Queues that are worked on, one process each at least.",
@@ -294,6 +301,28 @@ class Settings:
         Link("http", "https"),
     )
     meeting_bot_key: Secret | None = setting("outside", "Key for the service of meeting bots.", Protected())
+
+    # --- containers -----------------------------------------------------------------------------------------------
+    containers: str = setting(
+        "containers",
+        "Where agents run code: `local` (on this server, confined by the kernel; Linux alone), `openai:<name>` (in "
+        "OpenAI's containers, which the model of that name uses as it is told) or `off`.",
+        Text(validate=validate.Regexp(r"\A(local|off|openai:\S+)\Z"), says="local, openai:<name> or off"),
+        "local",
+    )
+    containers_memory: str = setting(
+        "containers",
+        "The largest memory that a container may have. A run takes it when it needs it, and two may run in a process.",
+        Choice("1g", "4g", "16g", "64g"),
+        "4g",
+    )
+    containers_seconds: int = setting("containers", "Longest run of code, by the clock.", Number(1, 300), 30)
+    containers_megabytes: int = setting(
+        "containers",
+        "Size of a local container's files, in MiB. They are held in memory while code runs.",
+        Number(1, 16_384),
+        256,
+    )
 
     # --- who comes in -----------------------------------------------------------------------------------------------
     signup_policy: str = setting(

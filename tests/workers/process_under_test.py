@@ -45,6 +45,15 @@ if __name__ == "process_under_test":
     def stuck(work: Work, args: dict[str, Any]) -> None:
         sum(range(10**13))  # holds the interpreter lock and looks at no signal
 
+    @job("idle", soft=0.5, hard=30, on_failed=failed)
+    def idle(work: Work, args: dict[str, Any]) -> None:
+        while True:
+            time.sleep(0.05)
+
+    @job("deaf", soft=0.3, hard=0.8, on_failed=failed)
+    def deaf(work: Work, args: dict[str, Any]) -> None:
+        time.sleep(600)  # hears no exception meanwhile
+
     @job("hog", on_failed=failed)
     def hog(work: Work, args: dict[str, Any]) -> None:
         bytearray(4 << 30)

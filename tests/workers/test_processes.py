@@ -105,18 +105,75 @@ def test_an_untrusted_job_runs_in_a_process_and_session_of_its_own(
     assert all(pid == session != str(process.pid) for pid, session in children)
 
 
+@pytest.mark.parametrize("queue", ["default", "interactive", "untrusted"])
 def test_asked_to_stop_a_worker_finishes_a_short_job_first(
-    worker: Callable[..., Process], promise: Promise, row: Row, notes: Notes
+    queue: str, worker: Callable[..., Process], promise: Promise, row: Row, notes: Notes
 ) -> None:
-    process = worker()
-    job_id = promise("sleep", {"seconds": 1})
+    process = worker(queue)
+    job_id = promise("sleep", {"seconds": 1}, queue=queue)
     until(lambda: notes() == ["sleeping"])
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=10) == 0
     assert states(row, job_id) == ["done"]
 
 
-@pytest.mark.parametrize("queue", ["default", "untrusted"])
+def test_interactive_jobs_run_beside_each_other_up_to_the_number_of_threads(
+    environment: dict[str, str], worker: Callable[..., Process], promise: Promise, row: Row, notes: Notes
+) -> None:
+    environment["THALWEG_INTERACTIVE_THREADS"] = "4"
+    process = worker("interactive")
+    ids = [promise("sleep", {"seconds": 3}, queue="interactive") for _ in range(6)]
+    until(lambda: notes() == ["sleeping"] * 4)
+    time.sleep(1.0)
+    assert notes() == ["sleeping"] * 4
+    began = time.monotonic()
+    until(lambda: states(row, *ids) == ["done"] * 6)
+    assert time.monotonic() - began < 12
+    assert process.poll() is None
+
+
+def test_an_interactive_job_past_its_soft_limit_fails_alone(
+    worker: Callable[..., Process], promise: Promise, row: Row, notes: Notes
+) -> None:
+    process = worker("interactive")
+    late = promise("idle", queue="interactive", max_attempts=1)
+    good = promise("sleep", {"seconds": 3}, queue="interactive")
+    until(lambda: states(row, late, good) == ["failed", "done"])
+    assert row(late).last_error == "The time limit of 0.5 s was reached."
+    assert sorted(notes()) == ["failed: The time limit of 0.5 s was reached.", "sleeping", "slept"]
+    assert process.poll() is None
+
+
+def test_interactive_jobs_are_run_again_when_one_of_them_ends_the_process(
+    worker: Callable[..., Process], promise: Promise, row: Row, notes: Notes
+) -> None:
+    process = worker("interactive")
+    good = promise("sleep", {"seconds": 5}, queue="interactive")
+    until(lambda: notes() == ["sleeping"])
+    bad = promise("deaf", queue="interactive", max_attempts=1)
+    assert process.wait(timeout=60) != 0
+    worker("interactive")
+    until(lambda: states(row, bad, good) == ["failed", "done"])
+    assert row(good).attempts == 2
+    assert notes().count("slept") == 1
+
+
+def test_a_second_request_to_stop_does_not_wait_for_interactive_jobs(
+    worker: Callable[..., Process], promise: Promise, row: Row, notes: Notes
+) -> None:
+    process = worker("interactive", 60)
+    ids = [promise("sleep", {"seconds": 50}, queue="interactive") for _ in range(3)]
+    until(lambda: notes() == ["sleeping"] * 3)
+    process.send_signal(signal.SIGTERM)
+    time.sleep(2.5)
+    assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=10) == 0
+    assert {row(job_id).state for job_id in ids} <= {"pending", "queued"}
+    assert [row(job_id).attempts for job_id in ids] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("queue", ["default", "interactive", "untrusted"])
 def test_asked_to_stop_a_worker_hands_a_long_job_back_and_another_takes_it(
     queue: str, worker: Callable[..., Process], promise: Promise, row: Row, notes: Notes
 ) -> None:
@@ -202,25 +259,27 @@ def test_a_doorbell_that_is_not_ours_is_dropped_and_the_worker_goes_on(
     assert valkey.llen("rq:queue:default:intermediate") == 0
 
 
+@pytest.mark.parametrize("queue", ["default", "interactive"])
 def test_a_worker_killed_in_mid_job_is_made_up_for_by_another(
-    worker: Callable[..., Process], promise: Promise, row: Row, notes: Notes
+    queue: str, worker: Callable[..., Process], promise: Promise, row: Row, notes: Notes
 ) -> None:
-    first = worker()
-    job_id = promise("sleep", {"seconds": 2})
+    first = worker(queue)
+    job_id = promise("sleep", {"seconds": 2}, queue=queue)
     until(lambda: notes() == ["sleeping"])
     first.kill()
-    worker()
+    worker(queue)
     until(lambda: states(row, job_id) == ["done"])
     assert notes() == ["sleeping", "sleeping", "slept"]
     assert row(job_id).attempts == 2
 
 
+@pytest.mark.parametrize("queue", ["default", "interactive"])
 def test_a_job_longer_than_its_lease_is_kept_by_its_worker(
-    worker: Callable[..., Process], promise: Promise, row: Row, notes: Notes
+    queue: str, worker: Callable[..., Process], promise: Promise, row: Row, notes: Notes
 ) -> None:
-    worker()
-    worker()
-    job_id = promise("sleep", {"seconds": 4})  # the lease is 1.5 s
+    worker(queue)
+    worker(queue)
+    job_id = promise("sleep", {"seconds": 4}, queue=queue)  # the lease is 1.5 s
     until(lambda: states(row, job_id) == ["done"])
     assert (notes(), row(job_id).attempts) == (["sleeping", "slept"], 1)
 
