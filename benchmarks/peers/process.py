@@ -19,7 +19,7 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Server:
-    """`command` gets `--fd N`, a listening socket. Ready once `path` has been answered."""
+    """`command` gets `--fd N`, a listening socket. Ready once `path` has been answered. `core` -1: any."""
 
     def __init__(self, command: list[str], path: str, core: int, log: Path, environment: Mapping[str, str]) -> None:
         listener = socket.create_server(("127.0.0.1", 0), backlog=512)
@@ -32,7 +32,7 @@ class Server:
                 pass_fds=[listener.fileno()],
                 env={**os.environ, **environment},
                 stderr=stderr,
-                preexec_fn=lambda: os.sched_setaffinity(0, {core}),
+                preexec_fn=None if core < 0 else lambda: os.sched_setaffinity(0, {core}),
             )
         listener.close()
         self.log = log

@@ -1,0 +1,378 @@
+"""Turns: how soon one begins, and a thousand that stream at once.
+
+    python benchmarks/turns.py [--turns 1000] [--words 60] [--seconds 30] [--starts 200]
+
+The platform as it runs: API, scheduler and workers as processes of their own on Postgres and Valkey, asked over HTTP as
+Thallus. (1) From the POST to the first event on the stream, one turn after the other, with the quoting assistant and
+warm workers. (2) `--turns` people ask at once; a model on loopback that speaks OpenAI's protocol says `--words` words
+to each of them, evenly over `--seconds`. Every client goes away in the middle of its answer and comes back with the
+number of the last event that it saw. Counted is who got every event once, in order, and the whole answer. Prints a
+table and writes reports/turns.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import base64
+import json
+import os
+import re
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "src"), str(ROOT / "benchmarks")]
+
+import httpx  # noqa: E402
+import uvloop  # noqa: E402
+from peers.process import Server  # noqa: E402
+from rich.console import Console  # noqa: E402
+from rich.table import Table  # noqa: E402
+
+from domain import billing, identity, migrations, startup  # noqa: E402
+from domain.kernel import crypto  # noqa: E402
+from domain.kernel.context import AnonymousActor, SystemActor  # noqa: E402
+from domain.kernel.db import Database  # noqa: E402
+from thalweg.embedded.postgres import Postgres  # noqa: E402
+from thalweg.embedded.valkey import Valkey  # noqa: E402
+
+BASE = "/thallus/api/v1/chat"
+TARGETS = {"first_event_p95_ms": 150.0, "whole": "every turn"}
+QUESTION = "When are invoices paid, and who signs them?"
+
+
+@dataclass
+class Turn:
+    """What one client saw."""
+
+    headers: dict[str, str]
+    asked: float = 0.0
+    first: float = 0.0
+    ended: float = 0.0
+    numbers: list[int] = field(default_factory=list)
+    text: str = ""
+    last_event: str = ""
+    last_id: str = "0"
+    refused: str = ""
+
+    def whole(self, words: int) -> bool:
+        """Every event once, in order, and the answer that the model gave."""
+        return (
+            all(one < other for one, other in pairwise(self.numbers))
+            and self.last_event == "complete"
+            and self.text.split() == [f"w{number}" for number in range(words)]
+        )
+
+
+# --- the model: a process of its own ------------------------------------------------------------------------------
+
+
+async def speak(words: int, seconds: float) -> None:
+    """A server of OpenAI's chat completions that says `words` words in `seconds`. Prints its port."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                length = re.search(rb"content-length: *(\d+)", head, re.IGNORECASE)
+                asked = json.loads(await reader.readexactly(int(length[1]))) if length else {}
+                writer.write(
+                    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+                )
+                start = asyncio.get_running_loop().time()
+                for number in range(words):
+                    await asyncio.sleep(max(0.0, start + seconds * number / words - asyncio.get_running_loop().time()))
+                    _say(writer, asked, {"content": f"w{number} "})
+                    await writer.drain()
+                _say(writer, asked, {}, "stop")
+                _chunk(writer, b"data: [DONE]\n\n")
+                writer.write(b"0\r\n\r\n")
+                await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0, backlog=4096)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+
+
+def _say(writer: asyncio.StreamWriter, asked: dict[str, Any], delta: dict[str, Any], end: str | None = None) -> None:
+    told = {
+        "id": "1",
+        "object": "chat.completion.chunk",
+        "created": int(time.time()),
+        "model": asked.get("model", "stub"),
+        "choices": [{"index": 0, "delta": {"role": "assistant", **delta}, "finish_reason": end}],
+    }
+    _chunk(writer, b"data: " + json.dumps(told).encode() + b"\n\n")
+
+
+def _chunk(writer: asyncio.StreamWriter, content: bytes) -> None:
+    writer.write(f"{len(content):x}\r\n".encode() + content + b"\r\n")
+
+
+# --- the platform -------------------------------------------------------------------------------------------------
+
+
+def environment_of(folder: Path, database_url: str, redis_url: str) -> dict[str, str]:
+    return {
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}",
+        "THALWEG_ROOT": str(ROOT),
+        "THALWEG_DATABASE_URL": database_url,
+        "THALWEG_REDIS_URL": redis_url,
+        "THALWEG_DATA_DIR": str(folder / "data"),
+        "THALWEG_ENVIRONMENT": "test",
+        "THALWEG_LOG_LEVEL": "warning",
+        "THALWEG_CAPTCHA": "off",
+        "THALWEG_PUBLIC_URL": "https://turns.example",
+        "THALWEG_SECRET_KEYS": f"1:{base64.urlsafe_b64encode(os.urandom(32)).decode()}",
+    }
+
+
+@contextmanager
+def platform(environment: dict[str, str], folder: Path, name: str) -> Iterator[tuple[Server, dict[str, int]]]:
+    """API, scheduler and workers; ends with all of them. Answers the API and the processes' ids by name."""
+    command = [sys.executable, "-P", "-m", "thalweg"]
+    log = (folder / f"{name}-parts.log").open("wb")
+    parts = {
+        "interactive": ["worker", "--queue", "interactive"],
+        "default": ["worker", "--queue", "default"],
+        "scheduler": ["scheduler"],
+    }
+    running = {
+        part: subprocess.Popen([*command, *arguments], env={**os.environ, **environment}, stdout=log, stderr=log)
+        for part, arguments in parts.items()
+    }
+    try:
+        api = Server([*command, "serve"], "/health", -1, folder / f"{name}-api.log", environment)
+        try:
+            yield api, {part: process.pid for part, process in running.items()} | {"api": api.process.pid}
+        finally:
+            api.stop()
+    finally:
+        for process in running.values():
+            process.terminate()
+        for process in running.values():
+            process.wait(30)
+        log.close()
+
+
+def people(environment: dict[str, str], number: int) -> list[dict[str, str]]:
+    """The headers of so many people of one organisation on Thallus' largest plan, signed in."""
+    startup.load_tables()
+    crypto.use(crypto.KeyRing(dict([environment["THALWEG_SECRET_KEYS"].split(":", 1)])))
+    identity.tokens.configure(environment["THALWEG_PUBLIC_URL"])
+    database = Database(environment["THALWEG_DATABASE_URL"])
+    found = []
+    try:
+        organisation_id = None
+        for index in range(number):
+            with database.context(AnonymousActor("127.0.0.1"), None, platform=True, surface="thallus") as ctx:
+                account = identity.accounts.make(
+                    ctx, email=f"p{index}-{crypto.token()[:8].lower()}@lovelace.example".replace("_", "x"),
+                    name="Ada Lovelace", source="signup", password=None, verified=True,
+                )  # fmt: skip
+                if organisation_id is None:
+                    organisation_id = identity.accounts.give_own_organisation(ctx, account)
+                else:
+                    identity.accounts.join(ctx, account, organisation_id, "member", source="invite")
+                account_id = account.id
+            if index == 0:
+                with database.context(SystemActor(), organisation_id) as ctx:
+                    billing.subscribe(ctx, "enterprise", product="thallus")
+            with database.context(AnonymousActor("127.0.0.1"), None, platform=True, surface="thallus") as ctx:
+                account = identity.accounts.get(ctx, account_id)
+                belonging = identity.signin.choose_organisation(ctx, account)
+                signed = identity.sessions.open_session(ctx, account, belonging, surface="thallus", method="password")
+                found.append({"Authorization": f"Bearer {signed.access_token}"})
+    finally:
+        database.dispose()
+    return found
+
+
+# --- the clients --------------------------------------------------------------------------------------------------
+
+
+async def ask(client: httpx.AsyncClient, turn: Turn, *, leave_after: int | None) -> None:
+    """One turn from its question to its end; the client leaves after so many events and comes back once."""
+    turn.asked = time.monotonic()
+    reply = await client.post(f"{BASE}/stream", json={"message": QUESTION, "mode": "ask"}, headers=turn.headers)
+    if reply.status_code != 202:
+        turn.refused = f"{reply.status_code} {reply.text[:200]}"
+        return
+    task = reply.json()["task_id"]
+    while not turn.ended:
+        query = {"last_id": turn.last_id}
+        async with client.stream("GET", f"{BASE}/{task}/progress", params=query, headers=turn.headers) as stream:
+            if stream.status_code != 200:
+                turn.refused = f"{stream.status_code} {(await stream.aread())[:200].decode()}"
+                return
+            async for line in stream.aiter_lines():
+                if line.startswith("data: "):
+                    _heard(turn, json.loads(line[6:]))
+                elif not line and leave_after is not None and len(turn.numbers) >= leave_after:
+                    leave_after = None
+                    break
+
+
+def _heard(turn: Turn, data: dict[str, Any]) -> None:
+    kind = data["update_type"]
+    if kind == "heartbeat":
+        return
+    turn.first = turn.first or time.monotonic()
+    turn.last_id = data["event_id"]
+    turn.numbers.append(int(turn.last_id.rpartition("-")[2]))
+    turn.last_event = kind
+    turn.text += data.get("delta", "")
+    if kind in ("complete", "error"):
+        turn.ended = time.monotonic()
+
+
+async def one_after_the_other(url: str, headers: list[dict[str, str]], starts: int) -> list[float]:
+    """Seconds from POST to first event."""
+    taken = []
+    async with httpx.AsyncClient(base_url=url, timeout=60) as client:
+        for number in range(starts + 10):
+            turn = Turn(headers[number % len(headers)])
+            await ask(client, turn, leave_after=None)
+            if turn.refused or not turn.first:
+                raise SystemExit(f"a turn was not answered: {turn.refused}")
+            if number >= 10:
+                taken.append(turn.first - turn.asked)
+    return taken
+
+
+async def all_at_once(url: str, headers: list[dict[str, str]], words: int) -> list[Turn]:
+    turns = [Turn(each) for each in headers]
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=50)
+    async with httpx.AsyncClient(base_url=url, timeout=300, limits=limits) as client:
+        await asyncio.gather(*(ask(client, turn, leave_after=words // 2) for turn in turns))
+    return turns
+
+
+def percentile(values: list[float], at: int) -> float:
+    ordered = sorted(values)
+    return round(ordered[min(int(len(ordered) * at / 100), len(ordered) - 1)] * 1000, 1)
+
+
+def memory_of(pid: int) -> float:
+    """Resident, MiB."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--turns", type=int, default=1000)
+    parser.add_argument("--words", type=int, default=60, help="that the model says to each")
+    parser.add_argument("--seconds", type=float, default=30, help="that it takes for them")
+    parser.add_argument("--starts", type=int, default=200, help="turns whose first event is timed")
+    parser.add_argument("--speak", action="store_true", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.speak:
+        uvloop.run(speak(given.words, given.seconds))
+        return
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    with tempfile.TemporaryDirectory(prefix="thalweg-bench-", ignore_cleanup_errors=True) as folder:
+        os.chmod(folder, 0o755)  # the database's system user passes through
+        report = _measure(Path(folder), given)
+    _print(report)
+    reports = ROOT / "reports"
+    reports.mkdir(exist_ok=True)
+    (reports / "turns.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+
+
+def _measure(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
+    postgres, valkey = Postgres(folder / "postgres"), Valkey(folder / "valkey")
+    model = subprocess.Popen(
+        [sys.executable, __file__, "--speak", "--words", str(given.words), "--seconds", str(given.seconds)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert model.stdout is not None
+        address = f"http://127.0.0.1:{int(model.stdout.readline())}/v1"
+        environment = environment_of(folder, postgres.start(), valkey.start())
+        migrations.upgrade(environment["THALWEG_DATABASE_URL"])
+        report: dict[str, Any] = {
+            "turns": given.turns,
+            "words": given.words,
+            "seconds": given.seconds,
+            "load": [round(value, 1) for value in os.getloadavg()],
+            "targets": TARGETS,
+        }
+        wide = {"THALWEG_LIMITS": "thallus.chat=100000/minute"} if given.starts else {}
+        with platform(environment | wide, folder, "quoting") as (api, _):
+            headers = people(environment, 5)
+            taken = uvloop.run(one_after_the_other(api.url, headers, given.starts))
+            report["first_event_ms"] = {f"p{at}": percentile(taken, at) for at in (50, 95, 99)}
+        streaming = environment | {
+            "THALWEG_MODEL": "openai:stub",
+            "THALWEG_OPENAI_BASE_URL": address,
+            "THALWEG_OPENAI_API_KEY": "none",
+            "THALWEG_INTERACTIVE_THREADS": str(given.turns),
+            "THALWEG_LIMITS": "thallus.chat=100000/minute",
+        }
+        with platform(streaming, folder, "streaming") as (api, pids):
+            headers = people(environment, given.turns)
+            before = {name: memory_of(pid) for name, pid in pids.items()}
+            began = time.monotonic()
+            turns = uvloop.run(all_at_once(api.url, headers, given.words))
+            report["all_at_once"] = {
+                "seconds": round(time.monotonic() - began, 1),
+                "refused": sum(bool(turn.refused) for turn in turns),
+                "whole": sum(turn.whole(given.words) for turn in turns),
+                "first_event_ms": {
+                    f"p{at}": percentile([t.first - t.asked for t in turns if t.first], at) for at in (50, 95, 99)
+                },
+                "longest_s": round(max((t.ended - t.asked for t in turns if t.ended), default=0.0), 1),
+                "worker_mib": round(memory_of(pids["interactive"]) - before["interactive"]),
+                "api_mib": round(memory_of(pids["api"]) - before["api"]),
+            }
+            odd = next((turn for turn in turns if not turn.whole(given.words)), None)
+            if odd is not None:
+                report["all_at_once"]["first_that_was_not"] = {
+                    "refused": odd.refused, "last_event": odd.last_event, "events": len(odd.numbers),
+                    "words": len(odd.text.split()),
+                }  # fmt: skip
+        return report
+    finally:
+        model.kill()
+        model.wait()
+        valkey.stop()
+        postgres.stop()
+
+
+def _print(report: dict[str, Any]) -> None:
+    console = Console()
+    first, together = report["first_event_ms"], report["all_at_once"]
+    table = Table(title=f"Turns, load {report['load'][0]} before")
+    for column in ("", "measured", "aim"):
+        table.add_column(column, justify="left" if not column else "right")
+    for at in ("p50", "p95", "p99"):
+        aim = "150" if at == "p95" else ""
+        table.add_row(f"POST to first event, quoting assistant, {at} ms", f"{first[at]}", aim)
+    turns = report["turns"]
+    table.add_row(f"{turns} at once: whole and in order, over a reconnect", f"{together['whole']}", f"{turns}")
+    table.add_row("the same, refused", f"{together['refused']}", "0")
+    table.add_row("the same, POST to first event, p95 ms", f"{together['first_event_ms']['p95']}", "")
+    table.add_row(f"longest turn, s (the model speaks for {report['seconds']:g} s)", f"{together['longest_s']}", "")
+    table.add_row("memory of the worker for it, MiB", f"{together['worker_mib']}", "")
+    table.add_row("memory of the API process for it, MiB", f"{together['api_mib']}", "")
+    console.print(table)
+    if "first_that_was_not" in together:
+        console.print("One that was not whole:", together["first_that_was_not"])
+
+
+if __name__ == "__main__":
+    main()
