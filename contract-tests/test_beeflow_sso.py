@@ -21,9 +21,19 @@ def query(reply: httpx.Response) -> dict[str, str]:
     return {name: values[0] for name, values in parse_qs(urlsplit(reply.headers["location"]).query).items()}
 
 
-def acs(world: World, response: str, relay: str | None = None) -> httpx.Response:
+def acs(
+    world: World, response: str, relay: str | None = None, browser: str | None = federation.SAML_BROWSER
+) -> httpx.Response:
     form = {"SAMLResponse": response, **({} if relay is None else {"RelayState": relay})}
-    return httpx.post(f"{world.url}{BASE}/auth/saml/acs", data=form, timeout=30)
+    sent = {"Origin": "https://idp.example", "Sec-Fetch-Site": "cross-site"}  # as browsers post for another site
+    if browser is not None:
+        sent["Cookie"] = f"bf_oauth_state={browser}"
+    return httpx.post(f"{world.url}{BASE}/auth/saml/acs", data=form, headers=sent, timeout=30)
+
+
+def state_of(reply: httpx.Response) -> str:
+    """What the browser keeps from now on."""
+    return str(reply.headers["set-cookie"].partition(";")[0].removeprefix("bf_oauth_state="))
 
 
 @pytest.mark.parametrize("provider", federation.PROVIDERS)
@@ -143,8 +153,51 @@ def test_a_pickup_is_good_once_and_in_its_own_browser(world: World) -> None:
 def test_a_saml_response_signs_in(world: World) -> None:
     federation.saml_organisation(world.database)
     reply = acs(world, federation.saml_response(world.url), "/chat")
-    picked = get(world, "/auth/login-pickup", params={"code": federation.code_of(reply)})
+    sent = {"Cookie": f"bf_oauth_state={federation.SAML_BROWSER}"}
+    picked = get(world, "/auth/login-pickup", params={"code": federation.code_of(reply)}, headers=sent)
     assert (picked.status_code, picked.headers["location"]) == (302, "/chat")
+    assert picked.headers["set-cookie"].startswith("bf_session=")
+
+
+@pytest.mark.parametrize("browser", [None, "another"])
+def test_a_saml_session_cannot_be_slipped_into_another_browser(world: World, browser: str | None) -> None:
+    """Login CSRF: neither by posting one's own response there, nor by sending a link to one's own pickup."""
+    federation.saml_organisation(world.database)
+    response = federation.saml_response(world.url)
+    refused = acs(world, response, browser=browser)
+    assert (refused.status_code, refused.json()["error"]) == (403, "forbidden")
+    code = federation.code_of(acs(world, response))
+    sent = {} if browser is None else {"Cookie": f"bf_oauth_state={browser}"}
+    picked = get(world, "/auth/login-pickup", params={"code": code}, headers=sent)
+    assert (picked.status_code, "set-cookie" in picked.headers) == (410, False)
+
+
+def test_the_page_that_the_setup_status_names_begins_a_saml_sign_in(world: World) -> None:
+    organisation = federation.saml_organisation(world.database)
+    federation.saml_organisation(world.database, federation.UNSOLICITED)
+    listed = {one["id"]: one["loginUrl"] for one in get(world, "/auth/setup-status").json()["providers"]}
+    page = f"{world.url}{listed['saml']}"
+    asks = httpx.get(page, timeout=30)  # there are several: it wants to know which, and names none
+    assert (asks.status_code, asks.text.count("<form")) == (200, 1)
+    assert "Lovelace" not in asks.text
+    slug = f"saml-{organisation.hex[-6:]}"
+    away = httpx.get(page, params={"organization": slug, "redirect": "/chat"}, timeout=30)
+    assert (away.status_code, query(away)["RelayState"]) == (302, "/chat")
+    cookie = {part.strip() for part in away.headers["set-cookie"].split(";")}
+    assert {"HttpOnly", "Secure", "SameSite=None", f"Path={BASE}/auth", "Max-Age=600"} <= cookie
+    asked = federation.providers().saml_module.request_id(away.headers["location"])
+    back = acs(world, federation.saml_response(world.url, asked=asked), query(away)["RelayState"], state_of(away))
+    sent = {"Cookie": f"bf_oauth_state={state_of(away)}"}
+    picked = get(world, "/auth/login-pickup", params={"code": federation.code_of(back)}, headers=sent)
+    assert (picked.status_code, picked.headers["location"]) == (302, "/chat")
+    for name, status in (("nobody-of-this-name", 404), (str(UUID(int=1)), 404), (slug.upper(), 302)):
+        assert httpx.get(page, params={"organization": name}, timeout=30).status_code == status
+    assert httpx.get(page, params={"organization": slug, "redirect": "//attacker.example"}, timeout=30).is_redirect
+    poor = federation.saml_organisation(world.database, federation.COMMUNITY, "community")
+    assert httpx.get(page, params={"organization": str(poor)}, timeout=30).status_code == 403
+    window = httpx.get(page, params={"organization": slug, "mode": "popup"}, timeout=30)
+    ends = httpx.get(f"{world.url}{query(window)['RelayState']}", timeout=30)
+    assert (ends.status_code, "You are signed in" in ends.text) == (200, True)
 
 
 def test_a_response_is_taken_once(world: World) -> None:
@@ -154,12 +207,22 @@ def test_a_response_is_taken_once(world: World) -> None:
     assert acs(world, response).status_code == 403
 
 
-def test_what_nobody_asked_for_is_taken_where_the_operator_allows_it_alone(world: World) -> None:
+def test_what_nobody_asked_for_signs_in_by_a_second_answer_where_the_operator_allows_it_alone(world: World) -> None:
     federation.saml_organisation(world.database)
     assert acs(world, federation.saml_response(world.url, solicited=False)).status_code == 403
     federation.saml_organisation(world.database, federation.UNSOLICITED)
-    reply = acs(world, federation.saml_response(world.url, federation.UNSOLICITED, solicited=False))
-    assert reply.status_code == 302
+    unasked = federation.saml_response(world.url, federation.UNSOLICITED, solicited=False)
+    reply = acs(world, unasked, "/chat", browser=None)
+    assert reply.headers["location"].startswith(federation.providers().idps[federation.UNSOLICITED].url)
+    assert "code" not in query(reply)
+    asked = federation.providers().saml_module.request_id(reply.headers["location"])
+    answer = federation.saml_response(world.url, federation.UNSOLICITED, asked=asked)
+    back = acs(world, answer, query(reply)["RelayState"], state_of(reply))
+    sent = {"Cookie": f"bf_oauth_state={state_of(back)}"}
+    picked = get(world, "/auth/login-pickup", params={"code": federation.code_of(back)}, headers=sent)
+    assert (picked.status_code, picked.headers["location"]) == (302, "/chat")
+    circle = federation.saml_response(world.url, federation.UNSOLICITED, solicited=False)
+    assert acs(world, circle, browser=state_of(reply)).status_code == 403
 
 
 def test_a_response_that_is_not_signed_says_nothing_of_why_it_is_refused(world: World) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import domain
-from domain import inference, notifications, storage, transcriptions
+from domain import agents, billing, containers, inference, notifications, storage, transcriptions
 from domain.identity import captcha, clients, connector, federation, guard, links, setup, signup, tokens, vault
 from domain.kernel import crypto
 
@@ -33,6 +33,8 @@ class PlatformSettings(Protocol):
     def embeddings(self) -> str: ...
     @property
     def speech(self) -> str: ...
+    @property
+    def voice(self) -> str: ...
     @property
     def openai_api_key(self) -> Secret | None: ...
     @property
@@ -63,6 +65,14 @@ class PlatformSettings(Protocol):
     def meeting_bot_url(self) -> str | None: ...
     @property
     def meeting_bot_key(self) -> Secret | None: ...
+    @property
+    def containers(self) -> str: ...
+    @property
+    def containers_memory(self) -> str: ...
+    @property
+    def containers_seconds(self) -> int: ...
+    @property
+    def containers_megabytes(self) -> int: ...
     @property
     def oauth_google(self) -> Secret | None: ...
     @property
@@ -96,6 +106,8 @@ class PlatformSettings(Protocol):
     @property
     def signup_policy(self) -> str: ...
     @property
+    def starter_usage_guardrails(self) -> Sequence[str]: ...
+    @property
     def failed_sign_ins_per_address(self) -> int: ...
     @property
     def service_account_vault(self) -> Sequence[Secret]: ...
@@ -119,10 +131,12 @@ def prepare(settings: PlatformSettings) -> None:
     bind_mail(settings)
     bind_captcha(settings)
     bind_identity(settings)
+    bind_guardrails(settings)
     storage.bind(settings)
     federation.registry.bind(settings)
     connector.bind(settings)
     bind_meeting_bot(settings)
+    bind_containers(settings)
 
 
 def bind_models(settings: PlatformSettings) -> None:
@@ -161,10 +175,32 @@ def bind_identity(settings: PlatformSettings) -> None:
     )
 
 
+def bind_guardrails(settings: PlatformSettings) -> None:
+    """Bind what tenants may use in a month. Raises `ValueError` that names the setting that is wrong."""
+    try:
+        billing.guardrails.configure("starter", settings.starter_usage_guardrails)
+    except ValueError as wrong:
+        raise ValueError(f"starter_usage_guardrails: {wrong}") from None
+
+
 def bind_meeting_bot(settings: PlatformSettings) -> None:
     """Bind the service that sends bots into meetings. Raises `ValueError` that names the setting that is wrong."""
     key = None if settings.meeting_bot_key is None else settings.meeting_bot_key.reveal()
     transcriptions.configure(settings.meeting_bot, settings.meeting_bot_url, key)
+
+
+def bind_containers(settings: PlatformSettings) -> None:
+    """Bind where agents run code, and give them the tool for it. Raises `ValueError` that names the wrong setting."""
+    containers.configure(
+        settings.containers,
+        folder=settings.data_dir / "containers",
+        memory=settings.containers_memory,
+        seconds=settings.containers_seconds,
+        megabytes=settings.containers_megabytes,
+        key=None if settings.openai_api_key is None else settings.openai_api_key.reveal(),
+        address=settings.openai_base_url,
+    )
+    agents.tools.bind_python(containers.run if containers.available() else None)
 
 
 def unlock(settings: PlatformSettings) -> None:
@@ -183,7 +219,12 @@ def load_tables() -> None:
 
 def _inference(settings: PlatformSettings) -> dict[str, Any]:
     driver, _, name = settings.model.partition(":")
-    chosen: dict[str, Any] = {"model": driver, "embeddings": settings.embeddings, "speech": settings.speech}
+    chosen: dict[str, Any] = {
+        "model": driver,
+        "embeddings": settings.embeddings,
+        "speech": settings.speech,
+        "voice": settings.voice,
+    }
     if name:
         chosen[f"{driver}_model"] = name
     if settings.vision_model is not None:

@@ -12,11 +12,14 @@ from uuid import UUID
 from domain import billing, brains, identity, startup, storage
 from domain.kernel import idempotency
 from domain.kernel.db import Database
-from domain.kernel.errors import DomainError, Forbidden, PaymentRequired
+from domain.kernel.errors import DomainError
 from domain.kernel.pages import CursorPage, OffsetPage
 from handlers import callers, console
+from handlers.beeflow import wire_conversations as beeflow_conversations
 from handlers.files import Files
+from handlers.starter import wire_chat as starter
 from handlers.starter import wire_vector_stores
+from handlers.thalian import wire_chat as thalian
 from handlers.thalium import wire as thalium
 from handlers.thallus import wire_conversations
 from thalweg.edge.application import Caller, Credential, Facts, Pending, StoredReply, Stream
@@ -29,10 +32,6 @@ if TYPE_CHECKING:
 
     from thalweg.config import Settings
     from thalweg.edge.pool import Pool
-
-
-_FORBIDDING = frozenset({"beeflow", "thalian"})
-"""Surfaces that answer 403, not 402, for a feature that the plan lacks."""
 
 
 class Platform:
@@ -79,6 +78,8 @@ class Platform:
             console.captcha.blueprint,
             console.keys.blueprint(self.database),
             console.account.blueprint(self.database),
+            console.saml.blueprint(self.database),
+            console.workspace.blueprint(),
             console.pictures.blueprint(self.database),
         )
 
@@ -102,12 +103,7 @@ class Platform:
 
     def entitled(self, caller: Caller, plan: str, facts: Facts) -> None:
         with self.transaction(caller, facts) as ctx:
-            try:
-                billing.entitled(ctx, plan, product=facts.surface)
-            except PaymentRequired as lacking:
-                if facts.surface in _FORBIDDING:
-                    raise Forbidden(lacking.message, reason="license_feature_required", feature=plan) from None
-                raise
+            billing.entitled(ctx, plan, product=facts.surface)
 
     # --- transactions -------------------------------------------------------------------------------
 
@@ -141,7 +137,12 @@ def _valkey(url: str) -> Redis:
 _STREAMS: dict[str, Callable[[Mapping[str, Any]], Stream | Pending]] = {
     "invocation": lambda kept: thalium.stream(UUID(kept["id"])),
     "vector_store_file": wire_vector_stores.reading,
+    "starter_answer": starter.answering,
+    "starter_stream": starter.streaming,
     "chat_task": wire_conversations.answering,
+    "assistant_message": thalian.answering,
+    "beeflow_chat": beeflow_conversations.reopened,
+    "beeflow_voice": beeflow_conversations.reopened,
 }
 """What an idempotency record keeps of a stream, or of work that is waited for, to the stream or the wait."""
 

@@ -203,6 +203,7 @@ def checks(settings: Settings) -> Iterator[Check]:
         yield _schema(settings.database_url.reveal())
     yield _models(settings)
     yield _speech(settings)
+    yield _containers(settings)
 
 
 def _schema(url: str) -> Check:
@@ -251,6 +252,24 @@ def _speech(settings: Settings) -> Check:
             )
         return Check("speech", "fail", "set, and not installed", missing.message)
     return Check("speech", "ok", f"{settings.speech}: recordings are heard")
+
+
+def _containers(settings: Settings) -> Check:
+    """Really runs something in the sandbox, which takes a second."""
+    from domain import containers, startup
+    from domain.kernel.errors import DomainError
+    from thalweg.doctor import Check
+
+    try:
+        startup.bind_containers(settings)
+        driver = containers.chosen()
+        return Check("containers", "ok", f"{driver.name}: {driver.check()}")
+    except containers.Off:
+        return Check("containers", "ok", "off: agents run no code")
+    except ValueError as error:
+        return Check("containers", "fail", str(error), "docs/configuration.md describes the settings of containers.")
+    except DomainError as error:
+        return Check("containers", "warn", error.message, "See docs/containers.md, or set `containers` to off.")
 
 
 # --- what these lean on -----------------------------------------------------------------------------------------------

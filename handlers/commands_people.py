@@ -7,9 +7,13 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from domain.identity import Account
+    from domain.kernel.context import Ctx
 
 account = typer.Typer(help="Accounts of people who run the platform.", no_args_is_help=True)
 invite = typer.Typer(help="Invites to found a tenant.", no_args_is_help=True)
@@ -61,16 +65,41 @@ def change_role(
 ) -> None:
     """Give an account a platform role, or without --superadmin and --support take it away. It holds at once."""
     from domain import identity
-    from domain.kernel.errors import NotFound
     from handlers.commands import _platform
 
     role = _role(superadmin=superadmin, support=support)
     with _platform(data) as ctx:
-        found = identity.accounts.find(ctx, email)
-        if found is None:
-            raise NotFound(f"There is no account for {email}.")
-        identity.operators.set_platform_role(ctx, found, role)
+        identity.operators.set_platform_role(ctx, _found(ctx, email), role)
     typer.echo(f"{email} is {role or 'an ordinary account'} now.")
+
+
+@account.command("shut")
+def shut_account(
+    email: Annotated[str, typer.Argument(help="The account's address.")],
+    reason: Annotated[str, typer.Option(help="Why, for the audit trail.")],
+    data: Data = None,
+) -> None:
+    """Shut an account on every surface: its sessions end and its API keys stop, at once."""
+    from domain import identity
+    from handlers.commands import _platform
+
+    with _platform(data) as ctx:
+        identity.operators.deactivate(ctx, _found(ctx, email), reason)
+    typer.echo(f"{email} is shut.")
+
+
+@account.command("open")
+def open_account(
+    email: Annotated[str, typer.Argument(help="The account's address.")],
+    data: Data = None,
+) -> None:
+    """Open an account that was shut. Its owner signs in anew; its API keys work again."""
+    from domain import identity
+    from handlers.commands import _platform
+
+    with _platform(data) as ctx:
+        identity.operators.reactivate(ctx, _found(ctx, email))
+    typer.echo(f"{email} is open.")
 
 
 @invite.command("create")
@@ -89,6 +118,17 @@ def create_invite(
         made = signup.issue_invite(ctx, email=email, uses=uses, life=timedelta(hours=hours), note=note)
         typer.echo(f"Good until {made.invite.expires_at:%Y-%m-%d %H:%M}Z: keep it now.", err=True)
     typer.echo(made.token)
+
+
+def _found(ctx: Ctx, email: str) -> Account:
+    """The account of an address. Raises `NotFound`."""
+    from domain import identity
+    from domain.kernel.errors import NotFound
+
+    found = identity.accounts.find(ctx, email)
+    if found is None:
+        raise NotFound(f"There is no account for {email}.")
+    return found
 
 
 def _role(*, superadmin: bool, support: bool) -> str | None:

@@ -39,7 +39,8 @@ def metadata(world: World) -> Call:
 def assertion(world: World) -> Call:
     federation.saml_organisation(world.database)
     response = federation.saml_response(world.url)
-    return Call(form={"SAMLResponse": response, "RelayState": "/chat"}, public=True, once=True)
+    form = {"SAMLResponse": response, "RelayState": "/chat"}
+    return Call(form=form, cookies=federation.saml_cookie(), public=True, once=True)
 
 
 @recipe("beeflow", "pickUpLogin")

@@ -164,8 +164,24 @@ def saml_organisation(database: Database, organisation_id: UUID = SAML_ORGANISAT
     return organisation_id
 
 
-def saml_response(url: str, organisation_id: UUID = SAML_ORGANISATION, *, solicited: bool = True, **wishes: Any) -> str:
-    """A response for somebody new, to a request of the platform's own unless told."""
+SAML_BROWSER = "a-browser-that-set-out"
+"""What the cookie of the browser holds that `saml_response` answers."""
+
+
+def saml_cookie(browser: str = SAML_BROWSER) -> dict[str, str]:
+    """What that browser sends along."""
+    return {federation.flows.COOKIE: browser}
+
+
+def saml_response(
+    url: str,
+    organisation_id: UUID = SAML_ORGANISATION,
+    *,
+    solicited: bool = True,
+    asked: str | None = None,
+    **wishes: Any,
+) -> str:
+    """A response for somebody new, to a request of the platform's own unless told; `asked`: to this one."""
     known = providers()
     idp = known.idps[organisation_id]
     sp = federation.registry.service_provider(f"{url}{BEEFLOW}", organisation_id)
@@ -176,9 +192,8 @@ def saml_response(url: str, organisation_id: UUID = SAML_ORGANISATION, *, solici
     idp.server.metadata.metadata["sp"] = store
     number = str(time.monotonic_ns())
     idp.attributes["mail"] = f"saml-{number}@example.org"
-    asked = None
-    if solicited:
-        asked = federation.saml_flow.saml_request.new_id(organisation_id, ctx_now())
+    if solicited and asked is None:
+        asked = federation.saml_flow.saml_request.new_id(organisation_id, ctx_now(), SAML_BROWSER)
     wishes.setdefault("subject", number)
     return str(idp.respond(sp.entity_id, sp.consumer_url, asked, **wishes))
 

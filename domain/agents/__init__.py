@@ -1,15 +1,14 @@
 """Agents: what they are, who may use them, what they can do.
 
-Definitions (`create_agent`, `get_agent`, `find_agent`, `list_agents`, `update_agent`, `delete_agent`,
-`duplicate_agent`, `list_versions`, `restore_version`), the marketplace (`publish_agent`, `list_marketplace`), access in
-four tiers (`access`), a person's own settings (`own_settings`), `tools`, `skills`, `confirmations`.
+Definitions (`create_agent`, `get_agent`, `find_agent`, `list_agents`, `update_agent`, `delete_agent`, `list_versions`,
+`restore_version`), the marketplace (`publish_agent`, `list_marketplace`, `read_agent`, `duplicate_agent`), access in
+four tiers (`access`, `overrides`), a person's own settings (`own_settings`), `tools`, `skills`, `confirmations`.
 """
 
-from domain.agents import access, builtin, confirmations, own_settings, rules, skills, tools
+from domain.agents import access, builtin, confirmations, overrides, own_settings, rules, skills, tools
 from domain.agents.definitions import (
     create_agent,
     delete_agent,
-    duplicate_agent,
     find_agent,
     get_agent,
     list_agents,
@@ -19,7 +18,7 @@ from domain.agents.definitions import (
     restore_version,
     update_agent,
 )
-from domain.agents.marketplace import list_marketplace, publish_agent
+from domain.agents.marketplace import Shelved, duplicate_agent, list_marketplace, publish_agent, read_agent
 from domain.agents.people import Directory, Group, Person, bind_directory, caller, directory
 from domain.agents.spec import Agent, Publication
 
@@ -29,6 +28,7 @@ __all__ = [
     "Group",
     "Person",
     "Publication",
+    "Shelved",
     "access",
     "bind_directory",
     "builtin",
@@ -45,8 +45,10 @@ __all__ = [
     "list_versions",
     "may_edit",
     "names_of",
+    "overrides",
     "own_settings",
     "publish_agent",
+    "read_agent",
     "restore_version",
     "rules",
     "skills",

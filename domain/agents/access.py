@@ -1,21 +1,21 @@
-"""Who may use which agent: what the four tiers set, and what comes of it for one user."""
+"""Who may use which agent: what the four tiers set, and what comes of it for one user. `overrides` has the settings of
+single users over all agents."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 
 from domain import audit
-from domain.agents import builtin, rules
-from domain.agents.models import AgentAccess, AgentRow, PlatformAgentSetting
-from domain.agents.people import Group, Person, caller, directory, groups_of
-from domain.agents.rules import Effective, Settings
+from domain.agents import builtin, catalogue, rules, tiers
+from domain.agents.models import PlatformAgentSetting
+from domain.agents.people import Group, caller, directory, groups_of
+from domain.agents.rules import Effective
 from domain.agents.spec import Agent
 from domain.kernel.context import Ctx
 from domain.kernel.errors import Forbidden, Invalid, NotFound
@@ -50,7 +50,7 @@ class ManagedAgent:
 
 @dataclass(frozen=True, slots=True)
 class UserAgent:
-    """An agent as every tier sets it for one user."""
+    """An agent as every tier sets it for one user. `groups` are those of the user, by name."""
 
     agent: Agent
     effective: Effective
@@ -59,20 +59,6 @@ class UserAgent:
     groups: tuple[tuple[Group, str], ...]
     user: str
     updated_at: datetime | None
-    updated_by: UUID | None
-
-
-@dataclass(frozen=True, slots=True)
-class Override:
-    """A setting of one user's own; `without` is what would hold for them without it."""
-
-    user_id: UUID
-    person: Person | None
-    agent: Agent
-    access: str
-    without: Effective
-    reason: str | None
-    updated_at: datetime
     updated_by: UUID | None
 
 
@@ -91,25 +77,18 @@ class Held:
 
 def held(ctx: Ctx, agents: Collection[Agent], user_id: UUID | None) -> dict[str, Held]:
     """What the tiers say of each of `agents` for a user (None: a program of the organisation), by key."""
-    keys = [agent.key for agent in agents]
-    platform = _platform(ctx, keys)
-    groups = groups_of(ctx, user_id)
-    rows = _rows(ctx, keys, groups=[g.id for g in groups], users=[] if user_id is None else [user_id])
+    groups = {group.id for group in groups_of(ctx, user_id)}
+    read = tiers.read(ctx, [a.key for a in agents], groups=groups, users=[] if user_id is None else [user_id])
     result = {}
     for agent in agents:
-        own = [row for row in rows if row.agent_key == agent.key]
-        said = _said(platform.get(agent.key), own)
-        tiers = {row.tier: row.model_tier for row in own}
-        setting = platform.get(agent.key)
+        organisation, setting = read.row(agent.key, "organisation"), read.platform.get(agent.key)
         result[agent.key] = Held(
-            rules.effective(said),
+            rules.effective(read.said(agent.key, groups, user_id)),
             rules.first(
-                tiers.get("user"),
-                tiers.get("group"),
-                tiers.get("organisation"),
-                setting.model_tier if setting is not None else None,
+                None if organisation is None else organisation.model_tier,
+                None if setting is None else setting.model_tier,
+                agent.tier,
             )
-            or agent.tier
             or "medium",
             (setting and setting.max_iterations) or agent.max_iterations,
             (setting and setting.timeout_seconds) or agent.timeout_seconds,
@@ -118,10 +97,12 @@ def held(ctx: Ctx, agents: Collection[Agent], user_id: UUID | None) -> dict[str,
 
 
 def allowed(ctx: Ctx, agent: Agent, user_id: UUID | None = None) -> Held:
-    """What holds for the caller. Raises `Forbidden` when the agent is denied to them."""
+    """What holds for the caller. Raises `Forbidden` when the agent is denied to them (facts `reason`: `agent_denied`,
+    `decided_by`: the tier)."""
     found = held(ctx, [agent], user_id or caller(ctx))[agent.key]
     if not found.effective.allowed:
-        raise Forbidden("This agent is not available to you.", decided_by=found.effective.decided_by)
+        decider = found.effective.decided_by
+        raise Forbidden("This agent is not available to you.", reason="agent_denied", decided_by=decider)
     return found
 
 
@@ -136,9 +117,9 @@ def list_platform_agents(
     access: str | None = None,
     page: OffsetPage | None = None,
 ) -> Page[PlatformAgent]:
-    """Every agent of the platform with what holds where nobody says otherwise, by name."""
-    agents = _catalogue(ctx, search, category, custom=False)
-    settings = _platform(ctx, [a.key for a in agents])
+    """Every agent of the platform with what holds where nobody says otherwise, by key."""
+    agents = catalogue.platform(search, category)
+    settings = tiers.read(ctx, [a.key for a in agents]).platform
     rows = [_platform_agent(agent, settings.get(agent.key)) for agent in agents]
     return _paged([row for row in rows if access in (None, row.access)], page)
 
@@ -152,8 +133,8 @@ def set_platform_agent(
     max_iterations: int | None = None,
     timeout_seconds: int | None = None,
 ) -> PlatformAgent:
-    """Set what holds for every organisation without a setting of its own; what is left out goes back to its default.
-    Raises `NotFound`, `Invalid`."""
+    """Set what holds for every organisation without a setting of its own; what is left out goes back to the agent's
+    own. Raises `NotFound`, `Invalid`."""
     agent = builtin.agents().get(key)
     if agent is None:
         raise NotFound("There is no such agent.")
@@ -164,57 +145,64 @@ def set_platform_agent(
         "model_tier": model_tier,
         "max_iterations": max_iterations,
         "timeout_seconds": timeout_seconds,
-        "updated_by": caller(ctx),
-        "updated_at": ctx.now(),
     }
+    written = values | {"updated_by": caller(ctx), "updated_at": ctx.now()}
     ctx.session.execute(
         insert(PlatformAgentSetting)
-        .values(agent_key=key, overrides=0, **values)
-        .on_conflict_do_update(index_elements=["agent_key"], set_=values)
+        .values(agent_key=key, overrides=0, **written)
+        .on_conflict_do_update(index_elements=["agent_key"], set_=written)
     )
-    audit.record(ctx, "agent.platform_update", resource_type="agent", resource_id=key, details={"access": access})
-    row = ctx.session.get(PlatformAgentSetting, key, populate_existing=True)
-    return _platform_agent(agent, row)
+    audit.record(ctx, "agent.platform_update", resource_type="agent", resource_id=key, details=values)
+    return _platform_agent(agent, ctx.session.get(PlatformAgentSetting, key, populate_existing=True))
 
 
 def list_managed_agents(
     ctx: Ctx,
     *,
+    organisation_id: UUID | None = None,
     group_id: UUID | None = None,
     search: str | None = None,
     category: str | None = None,
     access: str | None = None,
     page: OffsetPage | None = None,
 ) -> Page[ManagedAgent]:
-    """Agents as the organisation sets them, or one of its groups, by name. Raises `NotFound` (no such group)."""
-    _group(ctx, group_id)
-    agents = _catalogue(ctx, search, category)
-    rows = _managed(ctx, agents, group_id)
+    """Agents as the organisation sets them, or one of its groups, by key. Raises `NotFound` (no such group; an
+    `organisation_id` that is not the caller's)."""
+    _inside(ctx, organisation_id, group_id)
+    rows = _managed(ctx, catalogue.everything(ctx, search, category), group_id)
     return _paged([row for row in rows if access in (None, row.access)], page)
 
 
-def set_organisation_agent(ctx: Ctx, key: str, *, access: str, model_tier: str | None = None) -> ManagedAgent:
-    """Raises `NotFound`, `Invalid`."""
-    agent = _known(ctx, key)
-    before = _own_access(ctx, "organisation", None, key)
-    _set(ctx, "organisation", None, key, access, model_tier, None)
-    _count_override(ctx, key, before in ("allow", "deny"), access in ("allow", "deny"))
-    audit.record(ctx, "agent.organization_update", resource_type="agent", resource_id=key, details={"access": access})
+def set_organisation_agent(
+    ctx: Ctx, key: str, *, access: str, model_tier: str | None = None, organisation_id: UUID | None = None
+) -> ManagedAgent:
+    """Raises `NotFound` (no such agent; an `organisation_id` that is not the caller's), `Invalid`."""
+    _inside(ctx, organisation_id)
+    agent = catalogue.find(ctx, key)
+    before = tiers.write(ctx, "organisation", None, key, access, model_tier=model_tier)
+    step = (access != "inherit") - (before != "inherit")
+    if step and agent.builtin:
+        tiers.count_override(ctx, key, step)
+    details = {"access": access, "before": before, "model_tier": model_tier}
+    audit.record(ctx, "agent.organization_update", resource_type="agent", resource_id=key, details=details)
     return _managed(ctx, [agent], None)[0]
 
 
-def set_group_agent(ctx: Ctx, group_id: UUID, key: str, *, access: str, reason: str | None = None) -> ManagedAgent:
-    """Raises `NotFound` (no such group or agent), `Invalid`."""
-    _group(ctx, group_id)
-    agent = _known(ctx, key)
-    _set(ctx, "group", group_id, key, access, None, reason)
-    audit.record(
-        ctx,
-        "agent.group_update",
-        resource_type="agent",
-        resource_id=key,
-        details={"access": access, "group_id": str(group_id), "reason": reason},
-    )
+def set_group_agent(
+    ctx: Ctx,
+    group_id: UUID,
+    key: str,
+    *,
+    access: str,
+    reason: str | None = None,
+    organisation_id: UUID | None = None,
+) -> ManagedAgent:
+    """Raises `NotFound` (no such group or agent; an `organisation_id` that is not the caller's), `Invalid`."""
+    _inside(ctx, organisation_id, group_id)
+    agent = catalogue.find(ctx, key)
+    before = tiers.write(ctx, "group", group_id, key, access, reason=reason)
+    details = {"access": access, "before": before, "group_id": str(group_id), "reason": reason}
+    audit.record(ctx, "agent.group_update", resource_type="agent", resource_id=key, details=details)
     return _managed(ctx, [agent], group_id)[0]
 
 
@@ -227,87 +215,26 @@ def list_user_agents(
     allowed: bool | None = None,
     page: OffsetPage | None = None,
 ) -> Page[UserAgent]:
-    """Every agent with what all four tiers say for a user, and what comes of it, by name."""
+    """The agents that the platform has and that are shared with a user, with what all four tiers say and what comes of
+    it, by key. Raises `NotFound` (no such member)."""
     _member(ctx, user_id)
-    rows = _for_user(ctx, _catalogue(ctx, search, category), user_id)
+    groups = groups_of(ctx, user_id)
+    agents = catalogue.everything(ctx, search, category, seen_by=[group.id for group in groups])
+    rows = _for_user(ctx, agents, user_id, groups)
     return _paged([row for row in rows if allowed in (None, row.effective.allowed)], page)
 
 
 def set_user_agent(ctx: Ctx, user_id: UUID, key: str, *, access: str, reason: str | None = None) -> UserAgent:
     """Raises `NotFound` (no such member or agent), `Invalid`."""
     _member(ctx, user_id)
-    agent = _known(ctx, key)
-    _set(ctx, "user", user_id, key, access, None, reason)
-    audit.record(
-        ctx,
-        "agent.user_update",
-        resource_type="agent",
-        resource_id=key,
-        details={"access": access, "user_id": str(user_id), "reason": reason},
-    )
-    return _for_user(ctx, [agent], user_id)[0]
-
-
-def list_overrides(
-    ctx: Ctx, *, agent: str | None = None, access: str | None = None, page: OffsetPage | None = None
-) -> Page[Override]:
-    """Every setting that holds for one user alone, by user and agent."""
-    query = select(AgentAccess).where(AgentAccess.tier == "user", AgentAccess.access != "inherit")
-    if agent is not None:
-        query = query.where(AgentAccess.agent_key == agent)
-    if access is not None:
-        query = query.where(AgentAccess.access == access)
-    rows = ctx.session.scalars(query.order_by(AgentAccess.subject_id, AgentAccess.agent_key).limit(10_000)).all()
-    return _paged(_overrides(ctx, rows), page)
-
-
-def search_overrides(
-    ctx: Ctx, words: str, *, agent: str | None = None, page: OffsetPage | None = None
-) -> Page[tuple[Person, Sequence[Override]]]:
-    """Members by name or address, each with the settings of their own."""
-    people = directory().search(ctx, words, page or OffsetPage())
-    ids = [person.id for person in people.items]
-    query = select(AgentAccess).where(
-        AgentAccess.tier == "user", AgentAccess.access != "inherit", AgentAccess.subject_id.in_(ids)
-    )
-    if agent is not None:
-        query = query.where(AgentAccess.agent_key == agent)
-    found = _overrides(ctx, ctx.session.scalars(query.order_by(AgentAccess.agent_key)).all()) if ids else []
-    return Page([(person, [o for o in found if o.user_id == person.id]) for person in people.items], total=people.total)
+    agent = catalogue.find(ctx, key)
+    before = tiers.write(ctx, "user", user_id, key, access, reason=reason)
+    details = {"access": access, "before": before, "user_id": str(user_id), "reason": reason}
+    audit.record(ctx, "agent.user_update", resource_type="agent", resource_id=key, details=details)
+    return _for_user(ctx, [agent], user_id, groups_of(ctx, user_id))[0]
 
 
 # --- below ----------------------------------------------------------------------------------------------
-
-
-def _catalogue(ctx: Ctx, search: str | None, category: str | None, *, custom: bool = True) -> list[Agent]:
-    """What settings can be made for: the platform's own and, for an organisation, those its people share."""
-    from domain.agents.definitions import agent_of
-
-    agents = list(builtin.agents().values())
-    if custom:
-        rows = ctx.session.scalars(select(AgentRow).where(AgentRow.visibility != "private").limit(2000))
-        agents += [agent_of(row) for row in rows]
-    words = (search or "").lower()
-    return sorted(
-        (
-            agent
-            for agent in agents
-            if words in f"{agent.key} {agent.name} {agent.description}".lower() and category in (None, agent.category)
-        ),
-        key=lambda agent: agent.key,
-    )
-
-
-def _known(ctx: Ctx, key: str) -> Agent:
-    found = [agent for agent in _catalogue(ctx, None, None) if agent.key == key]
-    if not found:
-        raise NotFound("There is no such agent.")
-    return found[0]
-
-
-def _platform(ctx: Ctx, keys: Sequence[str]) -> Mapping[str, PlatformAgentSetting]:
-    rows = ctx.session.scalars(select(PlatformAgentSetting).where(PlatformAgentSetting.agent_key.in_(keys)))
-    return {row.agent_key: row for row in rows}
 
 
 def _platform_agent(agent: Agent, row: PlatformAgentSetting | None) -> PlatformAgent:
@@ -324,37 +251,13 @@ def _platform_agent(agent: Agent, row: PlatformAgentSetting | None) -> PlatformA
     )
 
 
-def _rows(
-    ctx: Ctx, keys: Sequence[str], *, groups: Collection[UUID] = (), users: Collection[UUID] = ()
-) -> Sequence[AgentAccess]:
-    subjects = [*groups, *users]
-    return ctx.session.scalars(
-        select(AgentAccess).where(
-            AgentAccess.agent_key.in_(keys),
-            (AgentAccess.tier == "organisation") | AgentAccess.subject_id.in_(subjects),
-        )
-    ).all()
-
-
-def _said(platform: PlatformAgentSetting | None, rows: Sequence[AgentAccess]) -> Settings:
-    return Settings(
-        platform=platform.access if platform else None,
-        organisation=next((r.access for r in rows if r.tier == "organisation"), "inherit"),
-        groups=tuple(r.access for r in rows if r.tier == "group"),
-        user=next((r.access for r in rows if r.tier == "user"), "inherit"),
-    )
-
-
 def _managed(ctx: Ctx, agents: Sequence[Agent], group_id: UUID | None) -> list[ManagedAgent]:
-    keys = [agent.key for agent in agents]
-    platform = _platform(ctx, keys)
-    rows = _rows(ctx, keys, groups=[] if group_id is None else [group_id])
+    groups = [] if group_id is None else [group_id]
     tier: rules.Tier = "organisation" if group_id is None else "group"
+    read = tiers.read(ctx, [agent.key for agent in agents], groups=groups)
     result = []
     for agent in agents:
-        own = [r for r in rows if r.agent_key == agent.key]
-        said = _said(platform.get(agent.key), own)
-        row = next((r for r in own if r.tier == tier), None)
+        said, row = read.said(agent.key, groups), read.row(agent.key, tier, group_id)
         result.append(
             ManagedAgent(
                 agent, tier, row.access if row else "inherit", row.model_tier if row else None,
@@ -365,95 +268,26 @@ def _managed(ctx: Ctx, agents: Sequence[Agent], group_id: UUID | None) -> list[M
     return result
 
 
-def _for_user(ctx: Ctx, agents: Sequence[Agent], user_id: UUID) -> list[UserAgent]:
-    keys = [agent.key for agent in agents]
-    platform = _platform(ctx, keys)
-    groups = groups_of(ctx, user_id)
-    rows = _rows(ctx, keys, groups=[g.id for g in groups], users=[user_id])
+def _for_user(ctx: Ctx, agents: Sequence[Agent], user_id: UUID, groups: Sequence[Group]) -> list[UserAgent]:
+    ids = {group.id for group in groups}
+    read = tiers.read(ctx, [agent.key for agent in agents], groups=ids, users=[user_id])
     result = []
     for agent in agents:
-        own = [r for r in rows if r.agent_key == agent.key]
-        said = _said(platform.get(agent.key), own)
-        row = next((r for r in own if r.tier == "user"), None)
-        each = tuple((group, next((r.access for r in own if r.subject_id == group.id), "inherit")) for group in groups)
+        said, row = read.said(agent.key, ids, user_id), read.row(agent.key, "user", user_id)
+        each = {r.subject_id: r.access for r in read.rows.get((agent.key, "group"), ())}
         result.append(
             UserAgent(
-                agent, rules.effective(said), said.platform or "allow", said.organisation, each, said.user,
+                agent, rules.effective(said), said.platform or "allow", said.organisation,
+                tuple((group, each.get(group.id, "inherit")) for group in groups), said.user,
                 row.updated_at if row else None, row.updated_by if row else None,
             )
         )  # fmt: skip
     return result
 
 
-def _overrides(ctx: Ctx, rows: Sequence[AgentAccess]) -> list[Override]:
-    if not rows:
-        return []
-    agents = {agent.key: agent for agent in _catalogue(ctx, None, None)}
-    people = directory().people(ctx, {r.subject_id for r in rows if r.subject_id is not None})
-    keys = list({row.agent_key for row in rows})
-    platform = _platform(ctx, keys)
-    wide = _rows(ctx, keys)
-    groups = {user: groups_of(ctx, user) for user in {r.subject_id for r in rows if r.subject_id is not None}}
-    by_group = _rows(ctx, keys, groups={g.id for found in groups.values() for g in found})
-    result = []
-    for row in rows:
-        agent = agents.get(row.agent_key)
-        if agent is None or row.subject_id is None:
-            continue
-        said = _said(platform.get(row.agent_key), [r for r in wide if r.agent_key == row.agent_key])
-        mine = {g.id for g in groups[row.subject_id]}
-        theirs = tuple(r.access for r in by_group if r.agent_key == row.agent_key and r.subject_id in mine)
-        without = rules.effective(replace(said, groups=theirs))
-        result.append(
-            Override(
-                row.subject_id, people.get(row.subject_id), agent, row.access, without, row.reason, row.updated_at,
-                row.updated_by,
-            )
-        )  # fmt: skip
-    return result
-
-
-def _own_access(ctx: Ctx, tier: str, subject: UUID | None, key: str) -> str | None:
-    return ctx.session.scalars(
-        select(AgentAccess.access).where(
-            AgentAccess.tier == tier, AgentAccess.subject_id.is_not_distinct_from(subject), AgentAccess.agent_key == key
-        )
-    ).one_or_none()
-
-
-def _set(
-    ctx: Ctx, tier: str, subject: UUID | None, key: str, access: str, model_tier: str | None, reason: str | None
-) -> None:
-    if access not in rules.ACCESS:
-        raise Invalid("access: allow, deny or inherit.")
-    if model_tier is not None and model_tier not in rules.MODEL_TIERS:
-        raise Invalid("model_tier: fast, medium or large.")
-    row = ctx.session.scalars(
-        select(AgentAccess)
-        .where(AgentAccess.tier == tier, AgentAccess.agent_key == key)
-        .where(AgentAccess.subject_id.is_not_distinct_from(subject))
-        .with_for_update()
-    ).one_or_none()
-    if row is None:
-        row = AgentAccess(tier=tier, subject_id=subject, agent_key=key)
-        ctx.session.add(row)
-    row.access, row.model_tier, row.reason = access, model_tier, reason
-    row.updated_by, row.updated_at = caller(ctx), ctx.now()
-    ctx.session.flush()
-
-
-def _count_override(ctx: Ctx, key: str, before: bool, after: bool) -> None:
-    if before == after or key not in builtin.agents():
-        return
-    step = 1 if after else -1
-    ctx.session.execute(
-        insert(PlatformAgentSetting)
-        .values(agent_key=key, overrides=max(step, 0))
-        .on_conflict_do_update(index_elements=["agent_key"], set_={"overrides": PlatformAgentSetting.overrides + step})
-    )
-
-
-def _group(ctx: Ctx, group_id: UUID | None) -> None:
+def _inside(ctx: Ctx, organisation_id: UUID | None, group_id: UUID | None = None) -> None:
+    if organisation_id not in (None, ctx.organisation):
+        raise NotFound("There is no such organisation.")
     if group_id is not None and group_id not in directory().groups(ctx, [group_id]):
         raise NotFound("There is no such group.")
 

@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, select, update
 
 from domain import audit
 from domain.agents.models import Confirmation
@@ -23,6 +23,7 @@ from domain.kernel.context import Ctx
 from domain.kernel.errors import NotFound
 
 LIFE = timedelta(minutes=5)
+GONE = "This confirmation has expired or was used already."
 
 
 def ask(
@@ -61,20 +62,29 @@ def take(ctx: Ctx, given: str, *, user_id: UUID | None) -> Confirmation:
     another person's."""
     confirmation_id = _read(given)
     if confirmation_id is None:
-        raise NotFound("This confirmation has expired or was used already.")
+        raise NotFound(GONE)
     return _take(ctx, confirmation_id, user_id)
+
+
+def conversation_of(ctx: Ctx, given: str, *, user_id: UUID | None) -> UUID:
+    """The conversation in which a token was given that still works: the same request again need not name it. Raises
+    `NotFound` as `take`, and uses nothing up."""
+    confirmation_id = _read(given)
+    found = None
+    if confirmation_id is not None:
+        found = ctx.session.scalar(
+            select(Confirmation.conversation_id).where(Confirmation.id == confirmation_id, *_open(ctx, user_id))
+        )
+    if found is None:
+        raise NotFound(GONE)
+    return found
 
 
 def pending(ctx: Ctx, conversation_id: UUID, user_id: UUID | None) -> Confirmation | None:
     """The latest action of a conversation that still waits for this person's word."""
     return ctx.session.scalars(
         select(Confirmation)
-        .where(
-            Confirmation.conversation_id == conversation_id,
-            Confirmation.user_id.is_not_distinct_from(user_id),
-            Confirmation.used_at.is_(None),
-            Confirmation.expires_at > ctx.now(),
-        )
+        .where(Confirmation.conversation_id == conversation_id, *_open(ctx, user_id))
         .order_by(Confirmation.created_at.desc(), Confirmation.id.desc())
         .limit(1)
     ).one_or_none()
@@ -89,21 +99,25 @@ def get(ctx: Ctx, confirmation_id: UUID) -> Confirmation | None:
     return ctx.session.get(Confirmation, confirmation_id)
 
 
+def _open(ctx: Ctx, user_id: UUID | None) -> tuple[ColumnElement[bool], ...]:
+    """What makes an action one that this person may still approve."""
+    return (
+        Confirmation.user_id.is_not_distinct_from(user_id),
+        Confirmation.used_at.is_(None),
+        Confirmation.expires_at > ctx.now(),
+    )
+
+
 def _take(ctx: Ctx, confirmation_id: UUID, user_id: UUID | None) -> Confirmation:
     taken = ctx.session.scalars(
         update(Confirmation)
-        .where(
-            Confirmation.id == confirmation_id,
-            Confirmation.user_id.is_not_distinct_from(user_id),
-            Confirmation.used_at.is_(None),
-            Confirmation.expires_at > ctx.now(),
-        )
+        .where(Confirmation.id == confirmation_id, *_open(ctx, user_id))
         .values(used_at=ctx.now())
         .returning(Confirmation)
         .execution_options(synchronize_session=False)
     ).one_or_none()
     if taken is None:
-        raise NotFound("This confirmation has expired or was used already.")
+        raise NotFound(GONE)
     audit.record(
         ctx,
         "tool.confirm",

@@ -111,6 +111,8 @@ class PlatformAgentSetting(Base):
     timeout_seconds: Mapped[int | None] = mapped_column(Integer)
     overrides: Mapped[int] = mapped_column(Integer, default=0)
     """Organisations that say otherwise: counted here, because no organisation's session may count the others."""
+    copies: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    """How often organisations have copied it."""
     updated_by: Mapped[UUID | None] = mapped_column()
     updated_at: Mapped[datetime | None] = mapped_column()
 

@@ -1,5 +1,5 @@
-"""Whom agents are for: the caller, their groups, and how others see them. Identity answers; the port is bound at
-start-up so that this context names no table of another."""
+"""Whom agents are for: the caller, their groups, and how others see them. Identity answers; another directory can be
+bound in its place."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Protocol
 from uuid import UUID
 
 from domain import identity
+from domain.identity import Account
 from domain.kernel.context import ApiKeyActor, Ctx, UserActor
 from domain.kernel.errors import Forbidden
 from domain.kernel.pages import OffsetPage, Page
@@ -31,7 +32,9 @@ class Group:
 class Directory(Protocol):
     """Members and groups of the organisation of `ctx`."""
 
-    def groups_of(self, ctx: Ctx, user_id: UUID) -> Sequence[Group]: ...
+    def groups_of(self, ctx: Ctx, user_ids: Collection[UUID]) -> Mapping[UUID, Sequence[Group]]:
+        """Of each of them, by name; in one go, however many they are."""
+        ...
 
     def groups(self, ctx: Ctx, ids: Collection[UUID]) -> Mapping[UUID, Group]:
         """Those that exist."""
@@ -42,27 +45,29 @@ class Directory(Protocol):
         ...
 
     def search(self, ctx: Ctx, words: str, page: OffsetPage) -> Page[Person]:
-        """Members by a part of name or address, the best match first, with their total."""
+        """Members by a part of name or address, by name, with their total."""
         ...
 
 
-class _Plain:
-    """What identity says by itself: the groups a person is in. Names and searches of members come with a binding."""
+class Members:
+    """The directory that identity keeps. Members are those who are active, invited or disabled."""
 
-    def groups_of(self, ctx: Ctx, user_id: UUID) -> Sequence[Group]:
-        return [Group(g.id, g.name) for g in identity.memberships.groups_of(ctx, [user_id])[user_id]]
+    def groups_of(self, ctx: Ctx, user_ids: Collection[UUID]) -> Mapping[UUID, Sequence[Group]]:
+        found = identity.memberships.groups_of(ctx, user_ids)
+        return {user_id: [Group(g.id, g.name) for g in groups] for user_id, groups in found.items()}
 
     def groups(self, ctx: Ctx, ids: Collection[UUID]) -> Mapping[UUID, Group]:
-        return {}
+        return {g.id: Group(g.id, g.name) for g in identity.groups.get_many(ctx, ids).values()} if ids else {}
 
     def people(self, ctx: Ctx, ids: Collection[UUID]) -> Mapping[UUID, Person]:
-        return {}
+        return {a.id: _person(a) for a in identity.members.people(ctx, ids, present=True).values()} if ids else {}
 
     def search(self, ctx: Ctx, words: str, page: OffsetPage) -> Page[Person]:
-        return Page((), total=0)
+        found = identity.members.listed(ctx, page, q=words)
+        return Page([_person(member.account) for member in found.items], total=found.total)
 
 
-_directory: Directory = _Plain()
+_directory: Directory = Members()
 
 
 def bind_directory(directory: Directory) -> None:
@@ -89,9 +94,13 @@ def person(ctx: Ctx) -> UUID:
 
 
 def groups_of(ctx: Ctx, user_id: UUID | None) -> Sequence[Group]:
-    return () if user_id is None else directory().groups_of(ctx, user_id)
+    return () if user_id is None else directory().groups_of(ctx, [user_id])[user_id]
 
 
 def manages(ctx: Ctx) -> bool:
     """Whether the caller may change agents that belong to others."""
     return bool({"admin", "agents:manage"} & ctx.permissions)
+
+
+def _person(account: Account) -> Person:
+    return Person(account.id, account.name, account.email, account.avatar_url)

@@ -65,6 +65,10 @@ class Agent:
     instructions_hidden: bool = False
     copied_from: UUID | None = None
     publication: Publication | None = None
+    publisher_id: UUID | None = None
+    """Whose it is, where it is read from the marketplace: the other organisation's."""
+    publisher: str | None = None
+    """Its name."""
     version: int = 1
     created_at: datetime | None = None
     updated_at: datetime | None = None

@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from domain import audit
 from domain.billing import catalogue as catalogue  # fills the catalogue
-from domain.billing import plans
+from domain.billing import guardrails, plans
 from domain.billing.models import Subscription, UsageCounter
 from domain.billing.plans import Plan, UnknownPlan, products
 from domain.billing.rules import month_of, next_month, product_of
@@ -29,6 +29,7 @@ __all__ = [
     "Usage",
     "consume",
     "entitled",
+    "guardrails",
     "plan_of",
     "plans_of",
     "products",

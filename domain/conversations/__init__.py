@@ -5,7 +5,7 @@
 Conversations themselves are in `history`, the log of the guardrails in `guardrails.record`.
 """
 
-from domain.conversations import events, history, rules
+from domain.conversations import events, history, retention, rules, voice
 from domain.conversations.digesting import compact, digest
 from domain.conversations.engine import announce, run
 from domain.conversations.events import TERMINAL
@@ -18,12 +18,14 @@ from domain.conversations.history import (
     branch_conversation,
     create_conversation,
     delete_conversation,
+    erase,
     erase_person,
     get_conversation,
     last_messages,
     list_conversations,
     list_events,
     list_messages,
+    meaning_of,
     purge_deleted,
     purge_older,
     rate_message,
@@ -35,7 +37,9 @@ from domain.conversations.history import (
 from domain.conversations.journal import channel
 from domain.conversations.models import Conversation, GuardrailEvent, Turn, TurnEvent
 from domain.conversations.rules import TurnRules
-from domain.conversations.titles import request_title, retitle
+from domain.conversations.titles import ENDS as TITLE_ENDS
+from domain.conversations.titles import channel as title_channel
+from domain.conversations.titles import request_title, retitle, retitled, titled
 from domain.conversations.turns import (
     Prior,
     TurnResult,
@@ -56,6 +60,7 @@ from domain.conversations.turns import (
 
 __all__ = [
     "TERMINAL",
+    "TITLE_ENDS",
     "Conversation",
     "GuardrailEvent",
     "Hit",
@@ -78,6 +83,7 @@ __all__ = [
     "delete_conversation",
     "digest",
     "ended",
+    "erase",
     "erase_person",
     "events",
     "events_after",
@@ -93,6 +99,7 @@ __all__ = [
     "list_events",
     "list_guardrail_events",
     "list_messages",
+    "meaning_of",
     "purge_deleted",
     "purge_older",
     "rate_message",
@@ -100,7 +107,9 @@ __all__ = [
     "request_title",
     "restore_conversation",
     "result",
+    "retention",
     "retitle",
+    "retitled",
     "rules",
     "run",
     "search_conversations",
@@ -108,6 +117,9 @@ __all__ = [
     "spoken_with",
     "start",
     "state",
+    "title_channel",
+    "titled",
+    "voice",
     "warm",
 ]
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from domain.agents.tools import ToolRun
-from domain.conversations import events, rules
+from domain.conversations import attachments, events, rules
 from domain.conversations.guardrails.output import Filter
 from domain.conversations.guardrails.shield import Shield
 from domain.conversations.speaking import speak, within
@@ -22,6 +22,8 @@ from domain.inference import ChatRequest, Deadline, Message, TimedOut, ToolCall,
 
 MOST_CALLS = 10
 """Tools that one answer of a model may call; the rest is refused."""
+REASONING = 20_000
+"""Characters of a summary of its reasoning that are kept with the conversation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +119,7 @@ class AgentRun:
         # Words of this step that are out already: the model goes on behind them.
         partial = state.journal.said(step) if self.loud else ""
         collected = [partial]
+        thoughts: list[str] = []
         with state.journal.writing() as writer:
             writer.event(events.LLM_STARTED, agent=agent, depth=depth, message=f"Asking {model.name}", model=model.name)
         gap = f"{step}/gap"
@@ -126,6 +129,7 @@ class AgentRun:
         def take(kind: str, words: str) -> None:
             if kind == "reasoning":
                 if self.loud:
+                    thoughts.append(words)
                     state.journal.say(words, agent=agent, depth=depth, step=step, kind=events.REASONING_DELTA)
                 return
             safe = out.feed(shield.feed(words) if shield else words)
@@ -134,6 +138,8 @@ class AgentRun:
                 state.journal.say(safe, agent=agent, depth=depth, step=step)
 
         told = self._told()
+        if getattr(model, "capable", False):  # it is shown messages; a searching one looks through `sources` itself
+            messages = attachments.shown(messages, (state.journal.done("recalled") or {}).get("sources", ()))
         if shield is not None:
             messages = [replace(m, text=shield.hide(m.text)) for m in messages]
             told, question, partial = shield.hide(told), shield.hide(question), shield.hide(partial)
@@ -180,6 +186,7 @@ class AgentRun:
                 output_tokens=end.usage.output_tokens,
                 stop=end.stop,
                 duration_ms=int((time.monotonic() - started) * 1000),
+                reasoning="".join(thoughts)[:REASONING] or None,
             )
             out.note(writer.ctx, state, end.usage.model)
         if end.stop == "length" and self.loud:

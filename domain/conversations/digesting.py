@@ -12,7 +12,7 @@ from uuid import UUID
 from sqlalchemy import delete, select, update
 
 from domain import inference, memory
-from domain.conversations.events import PROGRESS, REASONING_DELTA, TEXT_DELTA
+from domain.conversations.events import AUDIO, PROGRESS, REASONING_DELTA, TEXT_DELTA, TRANSCRIPT
 from domain.conversations.models import Conversation, MessageRow, Turn, TurnEvent, TurnStep
 from domain.inference import Deadline
 from domain.inference.sentences import sentences
@@ -120,7 +120,8 @@ def digest(work: Work, turn_id: UUID) -> None:
 
 
 def compact(ctx: Ctx, *, limit: int = 500) -> int:
-    """Clear away the single words and steps of turns that ended a day ago: in a context of the platform. How many."""
+    """Clear away the single words, sounds and steps of turns that ended a day ago; needs a context of the platform. How
+    many."""
     ids = ctx.session.scalars(
         select(Turn.id)
         .where(Turn.compacted.is_(False), Turn.ended_at < ctx.now() - WORDS_KEPT)
@@ -128,7 +129,7 @@ def compact(ctx: Ctx, *, limit: int = 500) -> int:
         .limit(limit)
     ).all()
     if ids:
-        words = (TEXT_DELTA, REASONING_DELTA, PROGRESS)
+        words = (TEXT_DELTA, REASONING_DELTA, PROGRESS, TRANSCRIPT, AUDIO)
         for statement in (
             delete(TurnEvent).where(TurnEvent.turn_id.in_(ids), TurnEvent.name.in_(words)),
             delete(TurnStep).where(TurnStep.turn_id.in_(ids)),

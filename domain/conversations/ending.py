@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from domain.conversations.attachments import drop as drop_files
 from domain.conversations.models import Conversation, MessageRow, Turn
 from domain.conversations.writing import index, moved
 from domain.kernel import outbox
@@ -35,6 +36,7 @@ def settle(
     turn.state, turn.ended_at = state, ctx.now()
     turn.waiting_for = turn.waiting_until = None
     turn.recording = None
+    drop_files(ctx, turn.options)
     answer.status = "blocked" if blocked else STATUS[state]
     answer.content = content
     answer.mode = mode

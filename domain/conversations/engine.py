@@ -8,7 +8,8 @@ is run again when that has come.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -18,10 +19,11 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import undefer
 
 from domain import inference, memory
-from domain.conversations import events, rules, turns
+from domain.conversations import attachments, events, past, rules, turns
 from domain.conversations.ending import settle
 from domain.conversations.guardrails import policy, recognise
 from domain.conversations.guardrails.output import Blocked
+from domain.conversations.guardrails.record import by_kind
 from domain.conversations.guardrails.record import write as note_guardrail
 from domain.conversations.journal import Cancelled, Ended, Journal, Writer, channel
 from domain.conversations.models import MessageRow, Turn
@@ -29,8 +31,8 @@ from domain.conversations.modes import choose, play
 from domain.conversations.sources import citation
 from domain.conversations.state import State, equip
 from domain.conversations.waiting import Waits
-from domain.conversations.writing import index
-from domain.inference import Deadline, Message, Refused, TimedOut, ToolCall
+from domain.conversations.writing import hear, rewrite
+from domain.inference import Deadline, Refused, TimedOut, ToolCall
 from domain.kernel import outbox
 from domain.kernel.context import Ctx, Work
 from domain.kernel.errors import DomainError, LimitExceeded, Unavailable
@@ -136,6 +138,7 @@ def _state(journal: Journal, turn_id: UUID) -> State:
         equipped = equip(person, turn.agent_key, turn.options)
         now = ctx.now()
         limit = rules.LIMITS["investigate" if turn.mode in ("auto", "investigate") else turn.mode]
+        organisation = policy.of_turn(ctx, equipped.agent.guardrails, turn.surface)
         return State(
             journal=journal,
             turn_id=turn_id,
@@ -144,43 +147,19 @@ def _state(journal: Journal, turn_id: UUID) -> State:
             surface=turn.surface,
             mode=turn.mode,
             question=question.content,
-            history=_history(ctx, turn, question),
+            past=past.read(ctx, turn, question),
             options=turn.options,
             agent=equipped,
-            policy=policy.of_turn(ctx, equipped.agent.guardrails, turn.surface),
+            policy=organisation,
             deadline=Deadline(min(limit, max(0.0, journal.work.remaining() - RESERVE))),
             now=now,
             started_at=turn.started_at or now,
         )
 
 
-def _history(ctx: Ctx, turn: Turn, question: MessageRow) -> tuple[Message, ...]:
-    rows = ctx.session.scalars(
-        select(MessageRow)
-        .where(
-            MessageRow.conversation_id == turn.conversation_id,
-            MessageRow.position < question.position,
-            MessageRow.status.in_(("complete", "cancelled")),
-            MessageRow.role.in_(("user", "assistant")),
-        )
-        .order_by(MessageRow.position.desc())
-        .limit(rules.HISTORY_MESSAGES)
-    ).all()
-    left = rules.HISTORY_CHARACTERS
-    kept: list[Message] = []
-    for row in rows:
-        left -= len(row.content)
-        if left < 0:
-            break
-        if row.content:
-            kept.append(Message("user" if row.role == "user" else "assistant", row.content))
-    return tuple(reversed(kept))
-
-
 def _hear(state: State) -> None:
     """What was said aloud becomes the question; the recording is erased."""
-    kept = state.journal.done("heard")
-    if kept is None:
+    if state.journal.done("heard") is None:
         with state.journal.work.transaction() as ctx:
             turn = ctx.session.scalars(
                 select(Turn).where(Turn.id == state.turn_id).options(undefer(Turn.recording))
@@ -188,26 +167,24 @@ def _hear(state: State) -> None:
             recording = turn.recording
         if recording is None:
             return
+        from domain.conversations import voice
         from domain.conversations.speaking import beside
 
-        transcriber = inference.drivers().transcriber
-        text = beside(lambda: transcriber.transcribe(recording, state.deadline), state.deadline, state.journal)
-        text = inference.clean(text)[0].strip()
-        language = str(state.options.get("language") or "und")
+        spoken = state.options.get("spoken")
+        hearing = beside(lambda: voice.heard(recording, state.deadline, spoken), state.deadline, state.journal)
+        text = inference.clean(" ".join(each.text for each in hearing.said))[0].strip()
         with state.journal.writing() as writer:
-            question = writer.ctx.session.get_one(MessageRow, _question_id(writer.ctx, state.turn_id))
-            question.content = text
-            index(writer.ctx, question.id, text)
-            writer.ctx.session.get_one(Turn, state.turn_id).recording = None
-            writer.step("heard", {"text": text})
+            ctx = writer.ctx
+            hear(ctx, _question_id(ctx, state.turn_id), text)
+            ctx.session.get_one(Turn, state.turn_id).recording = None
+            writer.step("heard", {})  # the words are the question's, and go with it when they may not stay
             writer.event(
-                events.TRANSCRIPT, message="Understood", turn_id=str(state.turn_id), text=text, language=language,
-                final=True,
+                events.TRANSCRIPT, message="Understood", turn_id=str(state.turn_id), text=text[:100_000],
+                language=str(hearing.language or spoken or "und")[:35], final=True,
             )  # fmt: skip
-        if not text:
-            raise Silent
-        kept = {"text": text}
-    state.question = str(kept["text"])
+        state.question = text
+    if not state.question:
+        raise Silent
 
 
 class Silent(DomainError):
@@ -216,33 +193,53 @@ class Silent(DomainError):
 
 
 def _guard(state: State) -> None:
-    """Look at the question before a model does: strip what is invisible, and ask, redact or refuse what is found."""
+    """Look at the question before a model does: strip what is invisible, and ask, redact or refuse what is found. What
+    was said before is shown to the model redacted, unless its person has allowed it."""
     journal = state.journal
     kept = journal.done("guarded")
+    hidden = _hide_past(state)
     if kept is None:
         text, removed = recognise.stripped(state.question)
         findings = _found(state, text)
-        preview = recognise.redacted(text, findings)
         categories = sorted({f.category for f in findings})
         action = state.policy.mode if findings else "none"
-        kept = {"text": text, "redacted": preview, "categories": categories, "action": action}
+        # The words themselves stay with the question alone, so that they are gone when they are taken from it.
+        kept = {"redacted": recognise.redacted(text, findings), "categories": categories, "action": action}
         with journal.writing() as writer:
             if removed:
                 _note(writer.ctx, state, "unicode_smuggling", ["invisible"], "stripped")
             if action in ("auto_redact", "block"):
-                for kind in ("pii", "custom_term"):
-                    named = [c for c in categories if (c == "custom_term") == (kind == "custom_term")]
-                    if named:
-                        _note(writer.ctx, state, kind, named, "redact" if action == "auto_redact" else "block")
+                _note_kinds(writer.ctx, state, categories, "redact" if action == "auto_redact" else "block")
+            brought = {found.category for each in hidden if each.brought for found in each.found}
+            _note_kinds(writer.ctx, state, sorted(brought), "redact")
+            for each in hidden:
+                if each.brought:
+                    rewrite(writer.ctx, each.id, each.text)
             writer.step("guarded", kept)
-            if removed or action == "auto_redact":
-                _rewrite(writer.ctx, state, preview if action == "auto_redact" else text)
+            if removed or action in ("auto_redact", "block"):
+                rewrite(
+                    writer.ctx, _question_id(writer.ctx, state.turn_id), text if action == "ask" else kept["redacted"]
+                )
+        state.question = text
     action = str(kept["action"])
     if action == "ask":
         action = _decided(state, kept)
     if action == "block":
         raise Blocked(categories=list(kept["categories"]))
-    state.question = str(kept["redacted"] if action in ("auto_redact", "redact") else kept["text"])
+    if action in ("auto_redact", "redact"):
+        state.question = str(kept["redacted"])
+
+
+def _hide_past(state: State) -> list[past.Past]:
+    """Let the model see of what was said before what it may; the messages of which something was taken."""
+    looked: list[past.Past] = []
+    for each in state.past:
+        found = [] if each.allowed else _found(state, each.text)
+        looked.append(
+            each if not found else replace(each, text=recognise.redacted(each.text, found), found=tuple(found))
+        )
+    state.history = past.messages(looked)
+    return [each for each in looked if each.found]
 
 
 def _found(state: State, text: str) -> list[recognise.Finding]:
@@ -282,15 +279,8 @@ def _decided(state: State, kept: Mapping[str, Any]) -> str:
         writer.ctx.session.get_one(Turn, state.turn_id).decision = None
         writer.ctx.session.get_one(MessageRow, state.turn_id).status = "streaming"
         if chosen in ("redact", "block"):
-            _rewrite(writer.ctx, state, str(kept["redacted"]))
+            rewrite(writer.ctx, _question_id(writer.ctx, state.turn_id), str(kept["redacted"]))
     return chosen
-
-
-def _rewrite(ctx: Ctx, state: State, text: str) -> None:
-    question = ctx.session.get_one(MessageRow, _question_id(ctx, state.turn_id))
-    question.content = text
-    ctx.session.flush()
-    index(ctx, question.id, text)
 
 
 def _question_id(ctx: Ctx, turn_id: UUID) -> UUID:
@@ -304,6 +294,11 @@ def _note(ctx: Ctx, state: State, kind: str, categories: list[str], action: str)
     )  # fmt: skip
 
 
+def _note_kinds(ctx: Ctx, state: State, categories: Sequence[str], action: str) -> None:
+    for kind, named in by_kind(categories):
+        _note(ctx, state, kind, named, action)
+
+
 def _recall(state: State) -> None:
     """What is remembered about the person that bears on the question, and files that came with it, as sources."""
     from domain.agents.tools import Found
@@ -315,6 +310,7 @@ def _recall(state: State) -> None:
             Found("document", str(each.get("title") or "Attachment"), str(each["text"])[:60_000], None, each.get("id"))
             for each in state.options.get("material") or ()
         ]
+        found += attachments.read(state)
         if state.user_id is not None and state.options.get("memory"):
             memory.complete_vectors(journal.as_person, state.user_id, state.deadline)
             with journal.as_person() as ctx:
@@ -347,6 +343,10 @@ def _complete(state: State, mode: str) -> None:
     journal = state.journal
     journal.flush()
     response = journal.response()
+    if state.options.get("speak"):
+        from domain.conversations import voice
+
+        voice.speak(state, response)
     rows = state.sources.rows
     numbers = rules.cited(response, rows)
     citations = [citation(rows[n], rules.snippet(rows[n]["text"], response, n)) for n in numbers]
@@ -424,7 +424,7 @@ def _failed(journal: Journal, turn_id: UUID, problem: DomainError, cause: BaseEx
     _close(
         journal, turn_id, "failed", events.ERROR, blocked=isinstance(problem, Blocked), message=message, code=code,
         error=message, retry_after=retry if isinstance(retry, int) else None,
-        key_refused=problem.facts.get("reason") == "invalid_key" and isinstance(problem, Refused),
+        key_refused=bool(problem.facts.get("own")) and problem.facts.get("reason") == "invalid_key",
     )  # fmt: skip
 
 
@@ -461,7 +461,7 @@ def _close(
                 turn.error_code, turn.error_message = final["code"], final["error"]
                 turn.retry_after = final["retry_after"]
             if key_refused and turn.user_id is not None:
-                inference.byok.mark_refused(writer.ctx, turn.user_id)
+                inference.byok.mark_refused(writer.ctx, turn.user_id, turn.started_at)
             settle(writer.ctx, turn, state, content=said, blocked=blocked)
             writer.event(name, **final)
     except Ended:

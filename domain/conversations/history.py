@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, cast
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, delete, func, or_, select, text, update
+from sqlalchemy import ColumnElement, Select, delete, exists, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import distinct_on
 
-from domain import agents, audit
+from domain import agents, audit, inference
 from domain.conversations import events, rules
 from domain.conversations.models import ACTIVE, Conversation, Feedback, GuardrailEvent, MessageRow, Turn, TurnEvent
 from domain.conversations.writing import new_conversation, owner_of
-from domain.inference import Vector
+from domain.inference import Deadline, TimedOut, Vector
+from domain.kernel import outbox
 from domain.kernel.context import Ctx
 from domain.kernel.cursor import decode, encode, listed
-from domain.kernel.errors import Conflict, NotFound, Unprocessable
+from domain.kernel.errors import Conflict, NotFound, Unavailable, Unprocessable
 from domain.kernel.ids import new_id
 from domain.kernel.pages import CursorPage, OffsetPage, Page
 
 KEPT = timedelta(days=30)
 """How long a deleted conversation can be brought back."""
+PATIENCE = 5.0
+"""Seconds that a search waits for the model that knows what its words mean."""
 Whose = Literal["own", "organisation"]
+"""The caller's own, or everybody's of the organisation on the caller's surface."""
+ERASED_AFTER = timedelta(seconds=30)
+"""When a conversation is erased in which an answer was under way: by then its watchers have been told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,14 +109,17 @@ def list_conversations(
     page: OffsetPage | CursorPage | None = None,
 ) -> Page[Conversation]:
     """The latest moved first; by offset with their `total`, or by cursor. `search` looks for words in titles and
-    messages. Raises `Invalid` for a cursor of another listing."""
+    messages; `agent` is the one in charge by its id, or one that took part by its key.
+
+    Raises `Invalid` for a cursor of another listing.
+    """
     query = select(Conversation).where(*_theirs(ctx, whose))
     if search is not None:
         query = query.where(_holds(search))
     if isinstance(agent, UUID):
         query = query.where(Conversation.agent_id == agent)
     elif agent is not None:
-        query = query.where(Conversation.agent_key == agent)
+        query = query.where(_with(agent))
     if source is not None:
         query = query.where(Conversation.source == source)
     if surface is not None:
@@ -142,11 +151,12 @@ def search_conversations(
     Raises `Invalid` for a cursor of another search.
     """
     page = page or CursorPage(20)
+    words = inference.clean(words)[0].strip()
     listing = f"search:{ctx.organisation}:{whose}:{agent}:{words}"
     offset = 0 if page.cursor is None else int(str(decode(listing, page.cursor)[0]))
     conditions = [*_theirs(ctx, whose)]
     if agent is not None:
-        conditions.append(Conversation.agent_key == agent)
+        conditions.append(_with(agent))
     hits = _by_words(ctx, words, conditions)
     if vector is not None:
         hits = _joined(hits, _by_meaning(ctx, vector, conditions))
@@ -159,6 +169,16 @@ def search_conversations(
         [Hit(rows[c], _around(content, words), score) for c, content, score in chosen if c in rows],
         next_cursor=encode(listing, [offset + page.limit]) if more else None,
     )
+
+
+def meaning_of(words: str) -> Vector | None:
+    """Where the words of a search stand in vector space, for `search_conversations`; None when no model is there. It
+    takes a moment: ask before the transaction's first statement."""
+    try:
+        vectors: Vector = inference.drivers().embedder.embed([inference.clean(words)[0][:1000]], Deadline(PATIENCE))
+    except (Unavailable, TimedOut):
+        return None
+    return cast("Vector", vectors[0])
 
 
 def list_messages(
@@ -194,17 +214,18 @@ def last_messages(ctx: Ctx, conversation_id: UUID, *, whose: Whose = "own", limi
 
 
 def list_events(
-    ctx: Ctx, conversation_id: UUID, *, whose: Whose = "own", limit: int = 5000
+    ctx: Ctx, conversation_id: UUID, *, whose: Whose = "own", names: Collection[str] = (), limit: int = 5000
 ) -> list[tuple[Turn, TurnEvent]]:
-    """What happened in a conversation, step by step, the oldest first: of a longer one the last `limit`. Single words
-    are left out; messages hold them. Raises `NotFound`."""
+    """What happened in a conversation, step by step, the oldest first: of a longer one the last `limit`. `names`: only
+    events of these. Else single words are left out; messages hold them. Raises `NotFound`."""
     conversation = get_conversation(ctx, conversation_id, whose=whose)
+    words = (events.TEXT_DELTA, events.REASONING_DELTA, events.PROGRESS)
     rows = ctx.session.execute(
         select(Turn, TurnEvent)
         .join(TurnEvent, TurnEvent.turn_id == Turn.id)
         .where(
             Turn.conversation_id == conversation.id,
-            TurnEvent.name.not_in((events.TEXT_DELTA, events.REASONING_DELTA, events.PROGRESS)),
+            TurnEvent.name.in_(names) if names else TurnEvent.name.not_in(words),
         )
         .order_by(Turn.created_at.desc(), Turn.id.desc(), TurnEvent.number.desc())
         .limit(limit)
@@ -274,23 +295,29 @@ def branch_conversation(ctx: Ctx, conversation_id: UUID, message_id: UUID, *, ti
 
 
 def delete_conversation(ctx: Ctx, conversation_id: UUID, *, whose: Whose = "own", for_good: bool = False) -> None:
-    """Hide it at once, to be erased after 30 days, or erase it now; an answer under way in it is cancelled.
+    """Hide it at once, to be erased after 30 days, or `for_good`: erase it now, and with an answer under way as soon as
+    that has ended. It is cancelled.
 
     Raises `NotFound`.
     """
     conversation = get_conversation(ctx, conversation_id, whose=whose)
-    ctx.session.execute(
+    # Turns first, then the conversation: the order in which a turn that ends takes its locks.
+    stopping = ctx.session.scalars(
         update(Turn)
         .where(Turn.conversation_id == conversation_id, Turn.state == "running")
         .values(cancel_requested_at=ctx.now())
+        .returning(Turn.id)
         .execution_options(synchronize_session=False)
-    )
-    _stop_idle(ctx, conversation_id)
-    if for_good:
+    ).all()
+    stopped = _stop_idle(ctx, conversation_id)
+    ctx.session.execute(select(Conversation.id).where(Conversation.id == conversation_id).with_for_update())
+    if for_good and not (stopping or stopped or active_turns(ctx, [conversation_id])):
         ctx.session.delete(conversation)
     else:
         conversation.deleted_at = ctx.now()
         conversation.client_id = None  # the client may begin anew under the same id
+        if for_good:
+            erase_later(ctx, conversation_id)
     ctx.session.flush()
     audit.record(
         ctx, "conversation.delete", resource_type="conversation", resource_id=conversation_id,
@@ -311,14 +338,36 @@ def restore_conversation(ctx: Ctx, conversation_id: UUID) -> Conversation:
     return found
 
 
+def erase_later(ctx: Ctx, conversation_id: UUID) -> None:
+    """Have a hidden conversation erased once nobody watches an answer in it any more."""
+    outbox.enqueue(
+        ctx, "conversations.erase", {"conversation_id": str(conversation_id)}, queue="default", delay=ERASED_AFTER
+    )
+
+
+def erase(ctx: Ctx, conversation_id: UUID) -> bool:
+    """Erase a hidden conversation; not while an answer is under way in it (then it is promised again). Whether it is
+    gone."""
+    hidden = (Conversation.id == conversation_id, Conversation.deleted_at.is_not(None))
+    if active_turns(ctx, [conversation_id]):
+        erase_later(ctx, conversation_id)
+        return False
+    ctx.session.execute(delete(Conversation).where(*hidden).execution_options(synchronize_session=False))
+    return True
+
+
 def purge_deleted(ctx: Ctx, *, limit: int = 500) -> int:
     """Erase what was deleted 30 days ago, with its turns and events: in a context of the platform. How many."""
     return _purge(ctx, Conversation.deleted_at < ctx.now() - KEPT, limit)
 
 
 def purge_older(ctx: Ctx, days: int, *, limit: int = 500) -> int:
-    """Erase the organisation's conversations that have not moved for `days`: its retention. How many."""
-    return _purge(ctx, Conversation.moved_at < ctx.now() - timedelta(days=days), limit)
+    """Erase the organisation's conversations that have not moved for `days`, deleted ones too: its retention. How
+    many."""
+    gone = _purge(ctx, Conversation.moved_at < ctx.now() - timedelta(days=days), limit)
+    if gone:
+        audit.record(ctx, "conversation.purge", resource_type="conversation", details={"days": days, "removed": gone})
+    return gone
 
 
 def erase_person(ctx: Ctx, user_id: UUID) -> int:
@@ -354,25 +403,25 @@ def rate_message(ctx: Ctx, message_id: UUID, rating: str, comment: str | None = 
         raise Unprocessable("Only answers can be rated.", field="msgId")
     if row.status in ("streaming", "awaiting_decision"):
         raise Conflict("This answer is still under way.", reason="turn_active")
-    now = ctx.now()
     given = ctx.session.scalars(
         select(Feedback).where(Feedback.message_id == message_id, Feedback.owner_key == owner_of(ctx)).with_for_update()
     ).one_or_none()
     if given is None:
         given = Feedback(message_id=message_id, owner_key=owner_of(ctx))
         ctx.session.add(given)
-    given.rating, given.comment, given.updated_at = rating, comment, now
+    given.rating, given.comment = rating, comment
+    given.updated_at = ctx.now()  # the same again is news too
     ctx.session.flush()
     audit.record(ctx, "message.feedback", resource_type="message", resource_id=message_id, details={"rating": rating})
-    return Rating(message_id, rating, comment, now)
+    return Rating(message_id, rating, comment, given.updated_at)
 
 
 def spoken_with(ctx: Ctx, agent: str) -> tuple[datetime | None, int]:
-    """When the organisation last spoke to an agent, and in how many conversations."""
+    """When the organisation last spoke to an agent on the caller's surface, and in how many conversations."""
     last, count = ctx.session.execute(
-        select(func.max(Turn.created_at), func.count(func.distinct(Turn.conversation_id))).where(
-            or_(Turn.agent_key == agent, Turn.agent_used == agent)
-        )
+        select(func.max(Turn.created_at), func.count(func.distinct(Turn.conversation_id)))
+        .join(Conversation, Conversation.id == Turn.conversation_id)
+        .where(*_theirs(ctx, "organisation"), or_(Turn.agent_key == agent, Turn.agent_used == agent))
     ).one()
     return last, count or 0
 
@@ -392,7 +441,17 @@ def _theirs(ctx: Ctx, whose: Whose) -> list[ColumnElement[bool]]:
     conditions: list[ColumnElement[bool]] = [Conversation.deleted_at.is_(None)]
     if whose == "own":
         conditions.append(Conversation.owner_key == owner_of(ctx))
+    elif ctx.surface is not None:  # what was said elsewhere is its person's own
+        conditions.append(Conversation.surface == ctx.surface)
     return conditions
+
+
+def _with(agent: str) -> ColumnElement[bool]:
+    """That an agent took part: it was asked, or it answered."""
+    answered = exists().where(
+        Turn.conversation_id == Conversation.id, or_(Turn.agent_key == agent, Turn.agent_used == agent)
+    )
+    return or_(Conversation.agent_key == agent, answered)
 
 
 def _holds(words: str) -> ColumnElement[bool]:
@@ -501,7 +560,8 @@ def _so_far(ctx: Ctx, ids: Sequence[UUID]) -> dict[UUID, str]:
     return {turn: "".join(each) for turn, each in words.items()}
 
 
-def _stop_idle(ctx: Ctx, conversation_id: UUID) -> None:
+def _stop_idle(ctx: Ctx, conversation_id: UUID) -> bool:
+    """End the turns that nothing works on; whether there were any."""
     from domain.conversations.turns import end_outside
 
     idle = ctx.session.scalars(
@@ -511,6 +571,7 @@ def _stop_idle(ctx: Ctx, conversation_id: UUID) -> None:
     ).all()
     for turn in idle:
         end_outside(ctx, turn, "cancelled", events.CANCELLED, message="Cancelled", response="")
+    return bool(idle)
 
 
 def _purge(ctx: Ctx, which: ColumnElement[bool], limit: int) -> int:

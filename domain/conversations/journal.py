@@ -25,6 +25,8 @@ log = logging.getLogger("thalweg.conversations")
 GATHER = 0.06
 """Seconds that words wait for more: about sixteen writes a second at most."""
 GATHER_CHARACTERS = 2000
+LONGEST_DELTA = 50_000
+"""Characters of one event, however much a model says in one breath."""
 LOOK = 0.3
 """Seconds between two looks at whether the turn is to stop."""
 
@@ -113,7 +115,10 @@ class Journal:
                 writer = Writer(self, ctx)
                 if words:
                     agent, depth, step = self._whose
-                    writer.event(self._kind, agent=agent, depth=depth, delta="".join(words), step=step)
+                    joined = "".join(words)
+                    for at in range(0, len(joined), LONGEST_DELTA):
+                        delta = joined[at : at + LONGEST_DELTA]
+                        writer.event(self._kind, agent=agent, depth=depth, delta=delta, step=step)
                 if stops and asked is not None:
                     raise Cancelled
                 yield writer

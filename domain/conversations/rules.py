@@ -36,6 +36,9 @@ class TurnRules:
     agent: str = "assistant"
     """Whom a turn is for when nobody is named."""
     memory: bool = True
+    """Whether what a person has said of themselves is recalled and drawn. Not where others read the answer."""
+    shared: bool = False
+    """Conversations are the organisation's: who may speak goes on with any of them. Else they are a person's own."""
     confirm_by_token: bool = False
     """A confirmation is given with a token; else by a yes in the conversation."""
 
@@ -48,7 +51,7 @@ SURFACES: Mapping[str, TurnRules] = {
         agent="security_assistant",
         confirm_by_token=True,
     ),
-    "starter": TurnRules(metric="starter.messages", most_active=5, agent="triage"),
+    "starter": TurnRules(metric="starter.messages", most_active=5, agent="triage", memory=False, shared=True),
 }
 
 

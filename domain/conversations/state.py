@@ -15,6 +15,7 @@ from domain.agents.own_settings import OfferedTool, OwnSettings
 from domain.agents.spec import Agent
 from domain.conversations.guardrails.policy import Policy
 from domain.conversations.journal import Journal
+from domain.conversations.past import Past
 from domain.conversations.sources import Sources
 from domain.inference import ChatModel, Deadline, Message
 from domain.inference.choice import chat_model
@@ -54,7 +55,7 @@ class State:
     surface: str
     mode: str
     question: str
-    history: tuple[Message, ...]
+    past: tuple[Past, ...]
     """What was said before the question."""
     options: Mapping[str, Any]
     agent: Equipped
@@ -62,6 +63,8 @@ class State:
     deadline: Deadline
     now: datetime
     started_at: datetime
+    history: tuple[Message, ...] = ()
+    """What a model may see of the past."""
     sources: Sources = field(default_factory=Sources)
     spent: Spent = field(default_factory=Spent)
     tool_log: list[dict[str, Any]] = field(default_factory=list)
@@ -82,9 +85,8 @@ class State:
 def equip(ctx: Ctx, key: str, options: Mapping[str, Any]) -> Equipped:
     """An agent as the caller of `ctx` has it: allowed, with their settings, tools and model."""
     agent = agents.find_agent(ctx, key)
-    held = agents.access.allowed(ctx, agent)
+    held, own = own_settings.usable(ctx, agent)
     user = agents.caller(ctx)
-    own = own_settings.settings_of(ctx, agent.key, user)
     offered = {each.tool.name: each for each in own_settings.tools_for(ctx, agent, own) if each.enabled}
     if options.get("memory") is False:
         offered.pop("search_memory", None)  # who wants no memory has none looked up either

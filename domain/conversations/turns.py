@@ -15,10 +15,12 @@ from domain import agents, audit, billing, inference
 from domain.agents import confirmations
 from domain.agents.spec import Agent
 from domain.conversations import events, rules
+from domain.conversations.guardrails import recognise
+from domain.conversations.guardrails.record import by_kind, write
 from domain.conversations.journal import append, channel
-from domain.conversations.models import ACTIVE, Conversation, GuardrailEvent, MessageRow, Turn, TurnEvent
+from domain.conversations.models import ACTIVE, Conversation, MessageRow, Turn, TurnEvent
 from domain.conversations.rules import TurnRules
-from domain.conversations.writing import add_message, find_conversation, new_conversation, owner_of
+from domain.conversations.writing import add_message, find_conversation, new_conversation, owner_of, rewrite
 from domain.kernel import outbox
 from domain.kernel.context import Ctx
 from domain.kernel.errors import Conflict, Gone, Invalid, LimitExceeded, NotFound, PaymentRequired, Unprocessable
@@ -75,8 +77,8 @@ def start(
     A message to a conversation whose investigation waits for a word of direction is that word: the answer is the same
     turn.
 
-    Raises `NotFound` (conversation, agent, confirmation), `Forbidden` (agent denied), `Conflict` (facts `reason`
-    `task_active` or `turn_active`, `task_id`), `PaymentRequired`, `LimitExceeded`, `Unprocessable`, `Invalid`.
+    Raises `NotFound` (conversation, agent, confirmation), `Forbidden` (agent denied or switched off), `Conflict` (facts
+    `reason` `task_active` or `turn_active`, `task_id`), `PaymentRequired`, `LimitExceeded`, `Unprocessable`, `Invalid`.
     """
     surface = surface or ctx.surface or "thallus"
     held = turn_rules or rules.of_surface(surface)
@@ -90,19 +92,19 @@ def start(
     if conversation is not None and (steered := _steered(ctx, conversation, text)) is not None:
         return steered
     chosen = _agent(ctx, agent, conversation, held)
-    agents.access.allowed(ctx, chosen)
+    agents.own_settings.usable(ctx, chosen)
     if conversation is None:
         conversation = new_conversation(
             ctx, surface=surface, source=source, agent=chosen, title=title, client_id=client_id
         )
-        for each in prior:
-            add_message(ctx, conversation, role=each.role, content=inference.clean(each.content)[0])
+        for place, each in enumerate(prior, 1):
+            add_message(ctx, conversation, role=each.role, content=inference.clean(each.content)[0], position=place)
     elif agent is not None:
         conversation.agent_key, conversation.agent_id = chosen.key, chosen.id
     if conversation.title is None and text:
         conversation.title = rules.title_of(text)
     given = dict(options or {}) | {"source": source}
-    given |= _approval(ctx, conversation, text, confirmation_token)
+    given |= _approval(ctx, conversation, text, confirmation_token, held)
     turn = _insert(ctx, conversation, chosen, surface, owner, held, mode, given, turn_id or new_id())
     turn.recording = recording
     question = add_message(ctx, conversation, role="user", content=text, turn_id=turn.id, attachments=attachments)
@@ -242,12 +244,7 @@ def decide(ctx: Ctx, turn_id: UUID, decision: str) -> tuple[Turn, list[str]]:
     if decision not in ("allow", "redact", "block"):
         raise Invalid("decision: allow, redact or block.")
     turn = _locked(ctx, turn_id)
-    finding = ctx.session.scalars(
-        select(TurnEvent)
-        .where(TurnEvent.turn_id == turn_id, TurnEvent.name == events.DLP_FINDING)
-        .order_by(TurnEvent.number.desc())
-        .limit(1)
-    ).one_or_none()
+    finding = _finding(ctx, turn_id)
     if finding is None or turn.error_code == "dlp_expired":
         raise NotFound("There is no such finding.")
     if turn.waiting_for != "dlp" or turn.state != "waiting":
@@ -256,18 +253,7 @@ def decide(ctx: Ctx, turn_id: UUID, decision: str) -> tuple[Turn, list[str]]:
         raise NotFound("There is no such finding.")
     categories = [str(each) for each in finding.data["categories"]]
     turn.decision = {"decision": decision}
-    conversation = ctx.session.get_one(Conversation, turn.conversation_id)
-    action = {"allow": "alert", "redact": "redact", "block": "block"}[decision]
-    for kind in ("pii", "custom_term"):
-        named = [c for c in categories if (c == "custom_term") == (kind == "custom_term")]
-        if named:
-            ctx.session.add(
-                GuardrailEvent(
-                    user_id=turn.user_id, agent_id=conversation.agent_id, conversation_id=conversation.id,
-                    violation_type=kind, categories=named, direction="input", action_taken=action, source="chat",
-                    model=None, created_at=ctx.now(),
-                )
-            )  # fmt: skip
+    _log(ctx, turn, categories, {"allow": "alert", "redact": "redact", "block": "block"}[decision])
     _go_on(ctx, turn)
     audit.record(
         ctx,
@@ -308,12 +294,33 @@ def end_outside(ctx: Ctx, turn: Turn, state: str, name: str, **final: Any) -> No
     """End a turn on which nothing works; its row is locked."""
     from domain.conversations.ending import settle
 
+    if turn.waiting_for == "dlp":
+        _withhold(ctx, turn)
     if name == events.CANCELLED:
         words = (e.data["delta"] for e in events_after(ctx, turn.id) if e.name == events.TEXT_DELTA)
         final["response"] = "".join(words)
     append(ctx, turn.id, name, **final)
     settle(ctx, turn, state, content=str(final.get("response") or ""))
     announce_later(ctx, turn.id)
+
+
+def _withhold(ctx: Ctx, turn: Turn) -> None:
+    """Nobody has let through what was found: it stands in the conversation and in the log as after `block`, and no
+    later turn sees it."""
+    finding = _finding(ctx, turn.id)
+    if finding is None:
+        return
+    rewrite(ctx, turn.question_id, str(finding.data["redacted_preview"]))
+    _log(ctx, turn, [str(each) for each in finding.data["categories"]], "block")
+
+
+def _log(ctx: Ctx, turn: Turn, categories: Sequence[str], action: str) -> None:
+    conversation = ctx.session.get_one(Conversation, turn.conversation_id)
+    for kind, named in by_kind(categories):
+        write(
+            ctx, user_id=turn.user_id, agent_id=conversation.agent_id, conversation_id=conversation.id, kind=kind,
+            categories=named, direction="input", action=action,
+        )  # fmt: skip
 
 
 def announce_later(ctx: Ctx, turn_id: UUID) -> None:
@@ -326,7 +333,7 @@ def announce_later(ctx: Ctx, turn_id: UUID) -> None:
 
 def _readable(message: str) -> str:
     cleaned = inference.clean(message)[0].strip()
-    if not cleaned:
+    if not recognise.stripped(cleaned)[0].strip():  # what nobody sees is taken out before a model reads it
         raise Invalid("There is nothing to read in it.", field="message")
     if len(cleaned) > rules.LONGEST_MESSAGE:
         raise Invalid(f"It has more than {rules.LONGEST_MESSAGE} characters.", field="message")
@@ -335,6 +342,15 @@ def _readable(message: str) -> str:
 
 def _own(ctx: Ctx, turn_id: UUID) -> Turn | None:
     return ctx.session.scalars(select(Turn).where(Turn.id == turn_id, Turn.owner_key == owner_of(ctx))).one_or_none()
+
+
+def _finding(ctx: Ctx, turn_id: UUID) -> TurnEvent | None:
+    return ctx.session.scalars(
+        select(TurnEvent)
+        .where(TurnEvent.turn_id == turn_id, TurnEvent.name == events.DLP_FINDING)
+        .order_by(TurnEvent.number.desc())
+        .limit(1)
+    ).one_or_none()
 
 
 def _locked(ctx: Ctx, turn_id: UUID) -> Turn:
@@ -362,15 +378,16 @@ def _agent(ctx: Ctx, named: str | UUID | None, conversation: Conversation | None
     return agents.find_agent(ctx, held.agent)
 
 
-def _approval(ctx: Ctx, conversation: Conversation, text: str, token: str | None) -> dict[str, Any]:
-    """The action that this message approves: by its token, or by a plain yes to what the conversation waits for."""
+def _approval(ctx: Ctx, conversation: Conversation, text: str, token: str | None, held: TurnRules) -> dict[str, Any]:
+    """The action that this message approves: by its token, or, where the surface takes that for one, by a plain yes to
+    what the conversation waits for."""
     user = agents.caller(ctx)
     if token is not None:
         taken = confirmations.take(ctx, token, user_id=user)
         if taken.conversation_id != conversation.id:
             raise NotFound("This confirmation has expired or was used already.")
     else:
-        if not rules.affirms(text) or conversation.message_count == 0:
+        if held.confirm_by_token or not rules.affirms(text) or conversation.message_count == 0:
             return {}
         pending = confirmations.pending(ctx, conversation.id, user)
         if pending is None:
@@ -440,11 +457,12 @@ def _pay(ctx: Ctx, surface: str, held: TurnRules) -> None:
         _pay_the_day(ctx, surface, held.per_day)
     if held.metric is not None:
         try:
-            billing.consume(ctx, held.metric)
+            used = billing.consume(ctx, held.metric)
+            billing.guardrails.hold(ctx, billing.plan_of(ctx, surface), held.metric, used)
         except billing.UnknownPlan:
             return
         except PaymentRequired as full:
-            raise PaymentRequired(full.message, reason="tier_limit", **full.facts) from None
+            raise PaymentRequired(full.message, **{"reason": "tier_limit", **full.facts}) from None
 
 
 def _pay_the_day(ctx: Ctx, surface: str, per_day: Mapping[str, int | None]) -> None:

@@ -7,12 +7,15 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import func, select, update
+from sqlalchemy.exc import IntegrityError
 
 from domain import agents
 from domain.agents.spec import Agent
+from domain.conversations import rules
 from domain.conversations.models import Conversation, MessageRow
+from domain.conversations.rules import title_of
 from domain.kernel.context import ApiKeyActor, Ctx, ServiceAccountActor
-from domain.kernel.errors import Forbidden, NotFound
+from domain.kernel.errors import Conflict, Forbidden, NotFound
 from domain.kernel.ids import new_id
 
 SEARCHED = 100_000
@@ -35,17 +38,20 @@ def owner_of(ctx: Ctx) -> str:
 def find_conversation(
     ctx: Ctx, conversation_id: UUID | None, client_id: UUID | None = None, *, lock: bool = False
 ) -> Conversation | None:
-    """The caller's own, by its id or the client's. None when neither is given, or the client's is new.
+    """The caller's own, by its id or the client's; by its id anybody's of the organisation where the surface shares
+    them (`TurnRules.shared`). None when neither is given, or the client's is new.
 
     Raises `NotFound` for an id that is not one of theirs, or deleted.
     """
     if conversation_id is None and client_id is None:
         return None
-    query = select(Conversation).where(Conversation.owner_key == owner_of(ctx), Conversation.deleted_at.is_(None))
-    if conversation_id is not None:
-        query = query.where(Conversation.id == conversation_id)
+    query = select(Conversation).where(Conversation.deleted_at.is_(None))
+    if conversation_id is not None and ctx.surface is not None and rules.of_surface(ctx.surface).shared:
+        query = query.where(Conversation.id == conversation_id, Conversation.surface == ctx.surface)
+    elif conversation_id is not None:
+        query = query.where(Conversation.id == conversation_id, Conversation.owner_key == owner_of(ctx))
     else:
-        query = query.where(Conversation.client_id == client_id)
+        query = query.where(Conversation.client_id == client_id, Conversation.owner_key == owner_of(ctx))
     if lock:
         query = query.with_for_update()
     found = ctx.session.scalars(query).one_or_none()
@@ -63,6 +69,7 @@ def new_conversation(
     title: str | None = None,
     client_id: UUID | None = None,
 ) -> Conversation:
+    """Raises `Conflict` (reason `turn_active`) when one of the same `client_id` was begun meanwhile."""
     conversation = Conversation(
         id=new_id(),
         owner_key=owner_of(ctx),
@@ -77,8 +84,15 @@ def new_conversation(
         message_count=0,
         moved_at=ctx.now(),
     )
-    ctx.session.add(conversation)
     ctx.session.flush()
+    try:
+        with ctx.session.begin_nested():
+            ctx.session.add(conversation)
+    except IntegrityError as taken:
+        if client_id is None or "uq_conversation_client_id" not in str(taken.orig):
+            raise
+        # Somebody has begun it in this moment, and has the first answer coming.
+        raise Conflict("This conversation has an answer under way.", reason="turn_active") from taken
     return conversation
 
 
@@ -122,8 +136,38 @@ def add_message(
 def moved(ctx: Ctx, conversation: Conversation, content: str) -> None:
     """Something was said."""
     if content:
-        conversation.last_message = " ".join(content[:2000].split())[:PREVIEW]
+        conversation.last_message = _preview(content)
     conversation.last_message_at = conversation.moved_at = ctx.now()
+
+
+def hear(ctx: Ctx, message_id: UUID, text: str) -> None:
+    """What was said aloud is understood: the conversation has its words, and a title if it had none."""
+    row = ctx.session.get_one(MessageRow, message_id)
+    conversation = ctx.session.get_one(Conversation, row.conversation_id)
+    row.content = text
+    if conversation.title is None and text:
+        conversation.title = title_of(text)
+    moved(ctx, conversation, text)
+    ctx.session.flush()
+    index(ctx, message_id, text)
+
+
+def rewrite(ctx: Ctx, message_id: UUID, text: str) -> None:
+    """Something said stands otherwise from now on, wherever its words are kept: in searches, as the conversation's
+    preview, and as the title that was made of it."""
+    row = ctx.session.get_one(MessageRow, message_id)
+    conversation = ctx.session.get_one(Conversation, row.conversation_id)
+    if conversation.last_message == _preview(row.content):
+        conversation.last_message = _preview(text)
+    if not conversation.title_given and conversation.title == title_of(row.content):
+        conversation.title = title_of(text)
+    row.content = text
+    ctx.session.flush()
+    index(ctx, message_id, text)
+
+
+def _preview(content: str) -> str:
+    return " ".join(content[:2000].split())[:PREVIEW]
 
 
 def index(ctx: Ctx, message_id: UUID, content: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -81,6 +81,14 @@ def get(ctx: Ctx, account_id: UUID) -> Account:
     if account is None or account.erased_at is not None:
         raise NotFound
     return account
+
+
+def get_many(ctx: Ctx, account_ids: Collection[UUID]) -> Mapping[UUID, Account]:
+    """Those of the accounts that there are. Whether the caller may see them is the caller's verb to check."""
+    if not account_ids:
+        return {}
+    rows = ctx.session.scalars(select(Account).where(Account.id.in_(list(account_ids)), Account.erased_at.is_(None)))
+    return {row.id: row for row in rows}
 
 
 # --- making ------------------------------------------------------------------------------------------------

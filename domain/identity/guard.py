@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, delete, null, select
 from sqlalchemy.dialects.postgresql import insert
 
 from domain.identity import rules
@@ -35,7 +36,7 @@ def refuse_locked(ctx: Ctx, email_key: str) -> None:
     """Raise `Locked` (fact `retry_after`, seconds) while the address is locked."""
     row = ctx.session.scalars(select(SignInGuard).where(SignInGuard.digest == crypto.digest(email_key))).one_or_none()
     if row is not None:
-        _refuse(ctx, row)
+        _refuse(ctx, row.locked_until)
 
 
 def failed(ctx: Ctx, email_key: str, rule: Lockout) -> bool:
@@ -62,19 +63,28 @@ def succeeded(ctx: Ctx, email_key: str) -> None:
         select(SignInGuard).where(SignInGuard.digest == crypto.digest(email_key)).with_for_update()
     ).one_or_none()
     if row is not None:
-        _refuse(ctx, row)
+        _refuse(ctx, row.locked_until)
         row.failures, row.failing_since, row.locks, row.locked_until = 0, None, 0, None
 
 
-def refuse_place(ctx: Ctx, policy: Policy) -> None:
-    """Raise `LimitExceeded` (fact `retry_after`) while too many sign-ins have failed from the caller's network."""
-    place = rules.network_of(ctx.address)
-    if policy.place_lockout is None or place is None:
-        return
-    digest = crypto.digest(f"place:{place}")
-    until = ctx.session.scalar(select(SignInGuard.locked_until).where(SignInGuard.digest == digest))
-    if until is not None and until > ctx.now():
-        raise LimitExceeded("Too many failed sign-ins from this address.", retry_after=_seconds(until - ctx.now()))
+def locks(ctx: Ctx, policy: Policy, email_key: str) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
+    """Until when the address and the caller's network have to wait: two columns for a statement that asks for more, to
+    be judged by `refuse`."""
+    place = None if policy.place_lockout is None else rules.network_of(ctx.address)
+    return _locked_until(email_key), null() if place is None else _locked_until(f"place:{place}")
+
+
+def refuse(ctx: Ctx, locked_until: datetime | None, place_until: datetime | None) -> None:
+    """Raise `LimitExceeded` while too many sign-ins have failed from the caller's network, `Locked` while the address
+    is locked (fact `retry_after`, seconds)."""
+    now = ctx.now()
+    if place_until is not None and place_until > now:
+        raise LimitExceeded("Too many failed sign-ins from this address.", retry_after=_seconds(place_until - now))
+    _refuse(ctx, locked_until)
+
+
+def _locked_until(what: str) -> ColumnElement[datetime | None]:
+    return select(SignInGuard.locked_until).where(SignInGuard.digest == crypto.digest(what)).scalar_subquery()
 
 
 def failed_from(ctx: Ctx, policy: Policy) -> None:
@@ -108,9 +118,18 @@ def lift(ctx: Ctx, email_key: str) -> None:
         row.failures, row.failing_since, row.locks, row.locked_until = 0, None, 0, None
 
 
-def _refuse(ctx: Ctx, row: SignInGuard) -> None:
-    if row.locked_until is not None and row.locked_until > ctx.now():
-        left = _seconds(row.locked_until - ctx.now())
+def forget(ctx: Ctx, email_key: str) -> None:
+    """Drop what is counted for an address, a lock included: nobody signs in with it any more."""
+    ctx.session.execute(
+        delete(SignInGuard)
+        .where(SignInGuard.digest == crypto.digest(email_key))
+        .execution_options(synchronize_session=False)
+    )
+
+
+def _refuse(ctx: Ctx, locked_until: datetime | None) -> None:
+    if locked_until is not None and locked_until > ctx.now():
+        left = _seconds(locked_until - ctx.now())
         raise Locked("Too many failed sign-ins. Try again later, or reset the password.", retry_after=left)
 
 

@@ -102,14 +102,17 @@ def get(ctx: Ctx, account_id: UUID) -> Member:
     return _described(ctx, [(membership, account)])[0]
 
 
-def people(ctx: Ctx, account_ids: Collection[UUID]) -> Mapping[UUID, Account]:
-    """The accounts of those who are or were in the organisation, for showing who did something."""
-    rows = ctx.session.scalars(
+def people(ctx: Ctx, account_ids: Collection[UUID], *, present: bool = False) -> Mapping[UUID, Account]:
+    """The accounts of those who are or were in the organisation, for showing who did something; with `present`, of
+    those who are: the active, the invited and the disabled."""
+    wanted = (
         select(Account)
         .join(Membership, Membership.account_id == Account.id)
         .where(Account.id.in_(list(account_ids)), Membership.organisation_id == ctx.organisation)
     )
-    return {row.id: row for row in rows}
+    if present:
+        wanted = wanted.where(Account.erased_at.is_(None), Membership.status.in_(("active", "invited", "disabled")))
+    return {row.id: row for row in ctx.session.scalars(wanted)}
 
 
 # --- inviting ------------------------------------------------------------------------------------------------
@@ -281,7 +284,7 @@ def change(
 
 def remove(ctx: Ctx, account_id: UUID) -> None:
     """Delete a member: their sessions and keys in the organisation end, the seat is free. For `RECOVERY` they can be
-    brought back; then, where they belong nowhere else, personal data is erased (`upkeep.erase_members`).
+    brought back; then, where they belong nowhere else, personal data is erased (`erasure`).
 
     Raises `NotFound`, `Forbidden` for a role that is not below the caller's, `Conflict` for oneself and for the last
     administrator.

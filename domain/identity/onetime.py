@@ -14,13 +14,12 @@ from domain.kernel import crypto
 from domain.kernel.context import Ctx
 from domain.kernel.ids import new_id
 
-Purpose = Literal["verify_email", "reset_password", "login_pickup", "cancel_deletion"]
+Purpose = Literal["verify_email", "reset_password", "login_pickup"]
 
 PREFIXES: Mapping[str, str] = {
     "verify_email": "evt_",
     "reset_password": "prt_",
     "login_pickup": "lpc_",
-    "cancel_deletion": "cdt_",
 }
 
 

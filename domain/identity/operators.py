@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from domain import audit
-from domain.identity import memberships, revocations, roles
+from domain.identity import memberships, revocations, roles, sessions
 from domain.identity.models import Account
 from domain.kernel.context import Actor, Ctx, UserActor
 from domain.kernel.db import across_organisations, acting_for
@@ -39,6 +39,30 @@ def set_platform_role(ctx: Ctx, account: Account, role: str | None) -> None:
     revocations.announce(ctx, "user", account.id)
     details = {"from": before, "to": role}
     audit.record(ctx, "user.platform_role", resource_type="user", resource_id=account.id, details=details)
+
+
+def deactivate(ctx: Ctx, account: Account, reason: str) -> None:
+    """Shut an account on every surface: its sessions end, its keys stop, nobody signs in to it. Holds at once; again is
+    harmless. Needs a platform context, as `reactivate` does: there is no operation for it, only the command line."""
+    if account.deactivated_at is not None:
+        return
+    account.deactivated_at = ctx.now()
+    ctx.session.flush()
+    sessions.revoke_sessions(ctx, account.id, "deactivated")
+    revocations.announce(ctx, "user", account.id)  # its keys are believed by processes, too
+    audit.record(
+        ctx, "user.deactivate", resource_type="user", resource_id=account.id, details={"reason": reason.strip()[:500]}
+    )
+
+
+def reactivate(ctx: Ctx, account: Account) -> None:
+    """Open an account again. Its keys work as before; its sessions are over."""
+    if account.deactivated_at is None:
+        return
+    account.deactivated_at = None
+    ctx.session.flush()
+    revocations.announce(ctx, "user", account.id)
+    audit.record(ctx, "user.reactivate", resource_type="user", resource_id=account.id)
 
 
 def standing(ctx: Ctx, *, override: bool, reason: str | None) -> Standing:

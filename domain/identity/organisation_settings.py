@@ -6,7 +6,7 @@ what holds: a setting that the tier does not cover any more stays written down a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, cast
@@ -57,6 +57,16 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
+class Retention:
+    """Days after which things go for good. `audit_days` None: the organisation has not chosen; its tier bounds what
+    it is shown, and the platform decides what is kept."""
+
+    conversation_days: int | None
+    guardrail_days: int
+    audit_days: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Described:
     """The organisation with everything around it."""
 
@@ -84,6 +94,24 @@ class PublicProfile:
 def get(ctx: Ctx) -> Settings:
     """The settings that hold for the context's organisation."""
     return effective(organisations.get_organisation(ctx).settings, billing.plan_of(ctx, PRODUCT))
+
+
+def retention(ctx: Ctx) -> Retention:
+    """How long the context's organisation keeps things."""
+    holds = get(ctx)
+    chosen = (organisations.get_organisation(ctx).settings.get("retention") or {}).get("audit_days")
+    return Retention(holds.conversation_days, holds.audit_days, None if chosen is None else holds.audit_days)
+
+
+def with_retention(ctx: Ctx) -> Sequence[UUID]:
+    """Organisations that have chosen how long something is kept; needs a context of the platform."""
+    chosen = text(
+        "organisation.settings #> '{retention,conversation_days}' <> 'null' "
+        "OR organisation.settings #> '{retention,audit_days}' <> 'null'"
+    )
+    return ctx.session.scalars(
+        select(Organisation.id).where(chosen, Organisation.deleted_at.is_(None)).order_by(Organisation.id)
+    ).all()
 
 
 def describe(ctx: Ctx) -> Described:

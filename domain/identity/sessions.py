@@ -12,8 +12,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select, update
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import bindparam, func, select, text, update
+from sqlalchemy.orm import Session, aliased, make_transient_to_detached
+from sqlalchemy.orm.attributes import set_committed_value
 
 from domain import audit
 from domain.identity import clients, guard, revocations, roles, tokens
@@ -23,7 +24,7 @@ from domain.identity.policies import Policy, policy_of
 from domain.identity.service_accounts import SUBJECT, VerifiedService, verified_service
 from domain.kernel import crypto
 from domain.kernel.context import Ctx, UserActor
-from domain.kernel.db import Database
+from domain.kernel.db import Database, across_organisations
 from domain.kernel.errors import Forbidden, NotFound, Unauthenticated
 from domain.kernel.ids import new_id
 from domain.kernel.pages import OffsetPage, Page
@@ -121,16 +122,11 @@ def open_session(
         expires_at=min(now + span, latest),
         ends_at=latest,
     )
-    ctx.session.add(session)
-    account.last_sign_in_at = now
-    ctx.session.flush()
+    refreshed = life is None and not policy.sliding
+    refresh_token = crypto.token(PREFIX) if refreshed else None
+    _write(ctx, account, session, refresh_token)
     if belonging is not None:
         with as_member(ctx, account.id, belonging.organisation_id, session.id) as inside:
-            inside.session.execute(
-                update(Membership)
-                .where(Membership.account_id == account.id, Membership.organisation_id == belonging.organisation_id)
-                .values(seen_at=now)
-            )
             audit.record(
                 inside,
                 "session.create",
@@ -138,8 +134,69 @@ def open_session(
                 resource_id=session.id,
                 details={"method": method, "surface": surface},
             )
-    refreshed = life is None and not policy.sliding
-    return _with_tokens(ctx, account, session, belonging, policy, refreshable=refreshed)
+    return _with_tokens(ctx, account, session, belonging, policy, refresh_token)
+
+
+def _write(ctx: Ctx, account: Account, session: UserSession, refresh_token: str | None) -> None:
+    """Store a session, its first refresh token, and when the person was seen: in one round trip."""
+    now = ctx.now()
+    session.created_at = session.updated_at = now
+    with across_organisations(ctx) as wide:
+        wide.session.connection().execute(
+            _OPEN,
+            {
+                "id": session.id,
+                "account_id": account.id,
+                "organisation_id": session.organisation_id,
+                "parent_id": session.parent_id,
+                "surface": session.surface,
+                "method": session.method,
+                "address": session.address,
+                "user_agent": session.user_agent,
+                "client": session.client,
+                "location": session.location,
+                "remembered": session.remembered,
+                "origin": session.origin,
+                "idle_seconds": session.idle_seconds,
+                "expires_at": session.expires_at,
+                "ends_at": session.ends_at,
+                "token_id": new_id(),
+                "digest": None if refresh_token is None else crypto.digest(refresh_token),
+                "now": now,
+            },
+        )
+    make_transient_to_detached(session)
+    ctx.session.add(session)
+    set_committed_value(account, "last_sign_in_at", now)
+
+
+_OPEN = text("""
+WITH opened AS (
+    INSERT INTO user_session (
+        id, account_id, organisation_id, parent_id, surface, method, address, user_agent, client, location, remembered,
+        origin, idle_seconds, seen_at, expires_at, ends_at, created_at, updated_at
+    )
+    VALUES (
+        :id, :account_id, :organisation_id, :parent_id, :surface, :method, :address, :user_agent, :client, :location,
+        :remembered, :origin, :idle_seconds, :now, :expires_at, :ends_at, :now, :now
+    )
+), seen AS (
+    UPDATE membership SET seen_at = :now WHERE account_id = :account_id AND organisation_id = :organisation_id
+), came AS (
+    UPDATE account SET last_sign_in_at = :now, updated_at = :now WHERE id = :account_id
+)
+INSERT INTO refresh_token (id, session_id, digest, created_at, expires_at)
+SELECT :token_id, :id, CAST(:digest AS bytea), :now, :expires_at WHERE CAST(:digest AS bytea) IS NOT NULL
+""").bindparams(
+    *(
+        bindparam(column.name, type_=column.type)
+        for column in UserSession.__table__.columns
+        if column.name not in ("seen_at", "revoked_at", "revoked_reason", "created_at", "updated_at")
+    ),
+    bindparam("token_id", type_=RefreshToken.__table__.c.id.type),
+    bindparam("digest", type_=RefreshToken.__table__.c.digest.type),
+    bindparam("now", type_=UserSession.__table__.c.seen_at.type),
+)
 
 
 def refresh_session(ctx: Ctx, plain: str, surface: str) -> SignedIn:
@@ -181,11 +238,21 @@ def refresh_session(ctx: Ctx, plain: str, surface: str) -> SignedIn:
     session.idle_seconds = _idle(account, belonging)
     if ctx.address is not None:
         session.address = ctx.address
+    refresh_token = crypto.token(PREFIX)
+    ctx.session.add(
+        RefreshToken(
+            id=new_id(),
+            session_id=session.id,
+            digest=crypto.digest(refresh_token),
+            created_at=now,
+            expires_at=session.expires_at,
+        )
+    )
     ctx.session.flush()
     if belonging is not None:
         with as_member(ctx, account.id, belonging.organisation_id, session.id) as inside:
             audit.record(inside, "session.refresh", resource_type="session", resource_id=session.id)
-    return _with_tokens(ctx, account, session, belonging, policy, refreshable=True)
+    return _with_tokens(ctx, account, session, belonging, policy, refresh_token)
 
 
 def refresh_presented(ctx: Ctx, surface: str) -> SignedIn:
@@ -459,23 +526,10 @@ def _with_tokens(
     session: UserSession,
     belonging: Belonging | None,
     policy: Policy,
-    *,
-    refreshable: bool,
+    refresh_token: str | None,
 ) -> SignedIn:
+    """What is answered of a session. `refresh_token`: one that is stored already."""
     now = ctx.now()
-    refresh_token = None
-    if refreshable:
-        refresh_token = crypto.token(PREFIX)
-        ctx.session.add(
-            RefreshToken(
-                id=new_id(),
-                session_id=session.id,
-                digest=crypto.digest(refresh_token),
-                created_at=now,
-                expires_at=session.expires_at,
-            )
-        )
-        ctx.session.flush()
     permissions = _permissions(policy.surface, None if belonging is None else belonging.role, account.platform_role)
     # Where a session slides, its row says when it ends; its token has to outlive every prolongation.
     ends_at = session.ends_at or session.expires_at
@@ -500,7 +554,7 @@ def _with_tokens(
         access_expires_at=shown,
         kid=kid,
         refresh_token=refresh_token,
-        refresh_expires_at=session.expires_at if refreshable else None,
+        refresh_expires_at=None if refresh_token is None else session.expires_at,
         permissions=permissions,
     )
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 from uuid import UUID
 
+from sqlalchemy import and_, literal, select
+
 from domain import audit, notifications
 from domain.identity import accounts, guard, memberships, newcomers, passwords, rules, sessions
 from domain.identity.models import Account
-from domain.identity.policies import policy_of
+from domain.identity.policies import Policy, policy_of
 from domain.identity.sessions import SignedIn, SignInRefused
 from domain.kernel import crypto
 from domain.kernel.context import Ctx
@@ -52,9 +54,7 @@ def sign_in(
     """
     policy = policy_of(surface)
     key = rules.email_key(email)
-    guard.refuse_place(ctx, policy)
-    guard.refuse_locked(ctx, key)
-    account = accounts.find(ctx, email)
+    account = _look(ctx, policy, key)
     if not passwords.matches(account, password) or account is None:
         _failed(ctx, key, account, surface)
         raise InvalidCredentials().keeping()
@@ -74,6 +74,20 @@ def sign_in(
     return sessions.open_session(ctx, account, belonging, surface=surface, method="password", remembered=remembered)
 
 
+def _look(ctx: Ctx, policy: Policy, key: str) -> Account | None:
+    """The account of an address, unless somebody has to wait: one look, and the same one for nobody.
+
+    Raises `LimitExceeded`, `Locked`.
+    """
+    one = select(literal(1).label("one")).subquery()
+    mine = and_(Account.email_key == key, Account.erased_at.is_(None))
+    locked_until, place_until = guard.locks(ctx, policy, key)
+    asked = select(Account, locked_until, place_until).select_from(one).outerjoin(Account, mine)
+    account, *waits = ctx.session.execute(asked).one()
+    guard.refuse(ctx, *waits)
+    return account
+
+
 def choose_organisation(
     ctx: Ctx, account: Account, organisation_id: UUID | None = None, *, choose: bool = False
 ) -> memberships.Belonging | None:
@@ -90,6 +104,8 @@ def choose_organisation(
         raise _without_organisation(ctx, account)
     if choose and len(own) > 1:
         raise OrganisationNeeded
+    if len(own) == 1:
+        return own[0]
     last = sessions.last_organisation(ctx, account.id)
     return next((belonging for belonging in own if belonging.organisation_id == last), own[0])
 

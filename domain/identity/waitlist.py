@@ -187,7 +187,7 @@ def reject(ctx: Ctx, person_id: UUID, *, reason: str | None = None, notify: bool
         if entry.account_id is not None:
             membership = memberships.find(ctx, entry.account_id, lock=True)
             if membership is not None and membership.status == "pending":
-                # Where nobody else has them either, what is theirs is erased in time (`upkeep.erase_members`).
+                # Where nobody else has them either, what is theirs is erased in time (`erasure`).
                 membership.status, membership.deleted_at = "deleted", ctx.now()
                 ctx.session.flush()
         if notify:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from uuid import UUID
 
 from sqlalchemy import select
 
+from domain.inference.byok import TIERS, driver
 from domain.inference.chat import ChatModel
 from domain.inference.models import ModelSetting
 from domain.inference.registry import drivers
 from domain.kernel import crypto
 from domain.kernel.context import Ctx
 from domain.kernel.errors import Invalid, Unavailable
+
+
+def platform_models() -> Mapping[str, str]:
+    """The names of the models that work for people without keys of their own, by tier. Nothing is loaded."""
+    name = drivers().chat().name
+    return dict.fromkeys(TIERS, name)
 
 
 def chat_model(ctx: Ctx, user_id: UUID | None, tier: str, named: str | None = None) -> ChatModel:
@@ -34,7 +42,5 @@ def chat_model(ctx: Ctx, user_id: UUID | None, tier: str, named: str | None = No
         return drivers().chat()
     if setting.status == "invalid":
         raise Unavailable("The model's provider refuses your key. Check your model settings.", reason="invalid_key")
-    from domain.inference.byok import driver
-
     secret = crypto.unseal(setting, "secret")
     return driver(setting.provider or "", secret, setting.address, str(setting.models[tier]))

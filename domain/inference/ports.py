@@ -188,6 +188,20 @@ class Transcriber(Protocol):
         ...
 
 
+class Speaker(Protocol):
+    media_type: str
+    """Of what `say` answers: `audio/mpeg`, `audio/ogg` or `audio/wav`."""
+
+    def available(self) -> None:
+        """Raise `Unprocessable` with what to configure when nothing can be said aloud here."""
+        ...
+
+    def say(self, text: str, deadline: Deadline, *, voice: str | None = None) -> bytes:
+        """`text` (a few sentences) as sound that can be played by itself; `voice` by the driver's own name for it.
+        Raises `Unprocessable` for what it cannot say or a voice it does not have, `Unavailable`, `TimedOut`."""
+        ...
+
+
 class ImageDescriber(Protocol):
     def available(self) -> None:
         """Raise `Unprocessable` with what to configure when images cannot be described here."""

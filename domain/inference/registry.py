@@ -17,7 +17,8 @@ from domain.inference.drivers.minilm import MiniLM
 from domain.inference.drivers.provider import Provider
 from domain.inference.drivers.speech import Blind, Silent, Whisper
 from domain.inference.drivers.speech_provider import ProviderSpeech
-from domain.inference.ports import Embedder, ImageDescriber, LanguageModel, Transcriber
+from domain.inference.drivers.voice_provider import Mute, ProviderVoice
+from domain.inference.ports import Embedder, ImageDescriber, LanguageModel, Speaker, Transcriber
 from domain.inference.settings import InferenceSettings, checked
 from domain.kernel.errors import Invalid
 
@@ -30,6 +31,7 @@ class Drivers:
     languages: Mapping[str, LanguageModel]
     default: str = "extractive"
     transcriber: Transcriber = field(default_factory=Silent)
+    speaker: Speaker = field(default_factory=Mute)
     describer: ImageDescriber = field(default_factory=Blind)
     chats: Mapping[str, ChatModel] = field(default_factory=dict)
     """The models that talk, by the same names; `extractive` is always there."""
@@ -94,6 +96,7 @@ def build(settings: InferenceSettings) -> Drivers:
         languages=languages,
         default=settings.model,
         transcriber=_transcriber(settings),
+        speaker=_speaker(settings),
         describer=chosen if isinstance(chosen, Provider) and chosen.sees else Blind(),
         chats=chats,
     )
@@ -108,6 +111,15 @@ def _transcriber(settings: InferenceSettings) -> Transcriber:
             raise ValueError("inference settings: speech: `openai:<name>` needs openai_api_key or openai_base_url")
         return ProviderSpeech(model, settings.openai_api_key or "none", settings.openai_base_url)
     return Whisper(None if settings.speech in ("auto", "whisper") else settings.speech, settings.threads)
+
+
+def _speaker(settings: InferenceSettings) -> Speaker:
+    driver, _, model = settings.voice.partition(":")
+    if driver == "off":
+        return Mute()
+    if not model or not (settings.openai_api_key or settings.openai_base_url):
+        raise ValueError("inference settings: voice: `openai:<name>` needs openai_api_key or openai_base_url")
+    return ProviderVoice(model, settings.openai_api_key or "none", settings.openai_base_url)
 
 
 _bound: Drivers | None = None

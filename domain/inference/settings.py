@@ -26,6 +26,8 @@ class InferenceSettings:
     embeddings: str = "minilm"
     speech: str = "auto"
     """`auto` or `whisper`: the extra's model; `off`; `openai:<name>`; or a name or folder that faster-whisper knows."""
+    voice: str = "off"
+    """What says answers aloud: `off` or `openai:<name>`."""
     threads: int = 2
     """Threads of each model that runs in this process."""
 
@@ -44,6 +46,7 @@ class _Settings(Schema):
     images = fields.Boolean()
     embeddings = fields.String(validate=validate.OneOf(["minilm"]))
     speech = fields.String(validate=validate.Length(min=1, max=500))
+    voice = fields.String(validate=validate.Regexp(r"\A(off|openai:\S{1,200})\Z"))
     threads = fields.Integer(validate=validate.Range(1, 64))
 
     @validates_schema

@@ -192,8 +192,9 @@ def acting_for(ctx: Ctx, organisation_id: UUID) -> Iterator[Ctx]:
 def across_organisations(ctx: Ctx) -> Iterator[Ctx]:
     """Lift the filter within the context's transaction, to find out which organisation somebody belongs to.
 
-    For identity's verbs alone (sign-in, invitations, tokens, one's own memberships): they select by a digest or by the
-    account. What is found here is shown to nobody before `acting_for` has narrowed the context again.
+    For identity's verbs (sign-in, invitations, tokens, one's own memberships): they select by a digest or by the
+    account. And for what an owner has made public (`domain.knowledge.marketplace`): it selects by that. Whatever else
+    is found here is shown to nobody before `acting_for` has narrowed the context again.
     """
     session = ctx.session
     assert isinstance(session, OrganisationSession)

@@ -1,15 +1,15 @@
 """Knowledge: what people upload, crawl and record, made searchable and citable. One store behind every surface.
 
 Collections (`create`, `get`, `list_collections`, `update_collection`, `delete_collection`, `default`), documents
-(`upload`, `find`, `list_documents`, `passages`, `original`, `move`, `remove`), knowledge bases (`bases`), vector stores
-(`stores`) and their files (`vector_files`), webpages (`webpages`), `search`, `reindex`; for jobs `ingestion`, `upkeep`,
-`crawling`; progress by `events_after`.
+(`upload`, `find`, `list_documents`, `passages`, `original`, `move`, `remove`), knowledge bases (`bases`) and public
+ones of other organisations (`marketplace`), vector stores (`stores`) and their files (`vector_files`), webpages
+(`webpages`), `search`, `reindex`; for jobs `ingestion`, `upkeep`, `crawling`; progress by `events_after`.
 See docs/knowledge.md.
 """
 
 from __future__ import annotations
 
-from domain.knowledge import bases, crawling, ingestion, stores, upkeep, vector_files, webpages
+from domain.knowledge import bases, crawling, ingestion, marketplace, stores, upkeep, vector_files, webpages
 from domain.knowledge.collections import (
     UNSET,
     Holding,
@@ -63,6 +63,7 @@ __all__ = [
     "ingestion",
     "list_collections",
     "list_documents",
+    "marketplace",
     "move",
     "original",
     "passages",

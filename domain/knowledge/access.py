@@ -24,11 +24,16 @@ organisation's: a personal collection is its owner's alone."""
 
 @dataclass(frozen=True, slots=True)
 class Viewer:
-    """Whose eyes a query has. `everything`: the platform's own jobs."""
+    """Whose eyes a query has. `everything`: the platform's own jobs. `guest`: somebody of another organisation, who
+    sees what is public and nothing else."""
 
     user_id: UUID | None
     groups: tuple[UUID, ...] = ()
     everything: bool = False
+    guest: bool = False
+
+
+GUEST = Viewer(None, guest=True)
 
 
 def viewer(ctx: Ctx) -> Viewer:
@@ -51,6 +56,8 @@ def visible(eyes: Viewer) -> ColumnElement[bool]:
     there = Collection.deleted_at.is_(None)
     if eyes.everything:
         return there
+    if eyes.guest:
+        return and_(there, Collection.visibility == "public")
     shared: list[ColumnElement[bool]] = [Collection.visibility.in_(("organisation", "public"))]
     if eyes.user_id is not None:
         shared.append(Collection.owner_id == eyes.user_id)

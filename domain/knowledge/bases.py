@@ -1,6 +1,7 @@
 """Knowledge bases: collections whose passages are measured in characters, and which the Marketplace may show.
 
-`create`, `update`, `search`, `remove_document`; what else is done with one is done as with any collection.
+`create`, `update`, `search`, `remove_document`; of other organisations what `marketplace` shows; what else is done with
+one is done as with any collection.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from sqlalchemy import update as change
 
 from domain.kernel.context import Ctx
 from domain.kernel.errors import Forbidden, Invalid
-from domain.knowledge import access, collections, documents, searching
+from domain.knowledge import access, collections, documents, marketplace, searching
 from domain.knowledge.collections import Holding
 from domain.knowledge.models import WebpagePart
 from domain.knowledge.rules import Chunking, Mode, Settings
@@ -105,24 +106,30 @@ def search(
     tags: Sequence[str] | None = None,
     limit: int = 10,
 ) -> Found:
-    """Search one; None: in its own way, down to its own bound. It is on record that somebody did, not what was asked.
+    """Search one, at home or a public one of another organisation; None: in its own way, down to its own bound. It is
+    on record that somebody did, not what was asked.
 
     Raises `NotFound`, `Invalid`.
     """
-    found = searching.search(
-        ctx,
-        query,
-        mode=mode,
-        min_score=min_score,
-        collections=[base_id],
-        documents=document_ids,
-        tags=tags,
-        limit=limit,
-        highlight=False,
-        action="knowledge_base.search",
-    )
-    # After the search, which asks the embedder before the transaction's first statement.
-    collections.find(ctx, base_id, KIND)
+    # The embedder is asked before the transaction's first statement.
+    vector = None if mode == "text" else searching.vector_of(query)
+    wanted: dict[str, Any] = {
+        "mode": "text" if vector is None else mode,
+        "vector": vector,
+        "min_score": min_score,
+        "collections": [base_id],
+        "documents": document_ids,
+        "tags": tags,
+        "limit": limit,
+        "highlight": False,
+    }
+    if collections.get_many(ctx, [base_id]):
+        collections.find(ctx, base_id, KIND)
+        found = searching.search(ctx, query, **wanted)
+    else:
+        with marketplace.visiting(ctx, base_id) as there:
+            found = searching.search(there, query, eyes=access.GUEST, **wanted)
+    searching.record(ctx, "knowledge_base.search", [base_id], found)
     return found
 
 

@@ -220,9 +220,9 @@ def get(ctx: Ctx, collection_id: UUID, kind: str | None = None) -> Holding:
     return holdings(ctx, [find(ctx, collection_id, kind)])[0]
 
 
-def get_many(ctx: Ctx, ids: Sequence[UUID]) -> list[Collection]:
-    """Those of the ids that the caller can see, in their order."""
-    query = select(Collection).where(Collection.id.in_(ids), access.visible(access.viewer(ctx)))
+def get_many(ctx: Ctx, ids: Sequence[UUID], eyes: access.Viewer | None = None) -> list[Collection]:
+    """Those of the ids that the caller (or whose `eyes` they are) can see, in their order."""
+    query = select(Collection).where(Collection.id.in_(ids), access.visible(eyes or access.viewer(ctx)))
     found = {each.id: each for each in ctx.session.scalars(query)}
     return [found[each] for each in ids if each in found]
 

@@ -134,12 +134,15 @@ def search(
     min_score: float | None = 0.0,
     highlight: bool = True,
     action: str | None = None,
+    vector: Vector | None = None,
+    eyes: access.Viewer | None = None,
 ) -> Found:
     """The passages that fit `query` best, at most `limit` (1 to 50), with scores from 0 to 1 that never rise.
 
     `filters` is an attribute filter in OpenAI's shape. `mode` and `min_score` None: as the one collection that is
-    searched has it. `action`: leave an audit entry of that name. Raises `NotFound` for a collection or document that
-    the caller cannot see, and `Invalid`.
+    searched has it. `action`: leave an audit entry of that name. `vector`: the question's, where the caller has made it
+    before a transaction began. `eyes`: another's than the caller's. Raises `NotFound` for a collection or document that
+    they cannot see, and `Invalid`.
     """
     started = time.monotonic()
     asked = _cleaned(query)
@@ -148,13 +151,15 @@ def search(
     scope = Scope(collections, collection_kinds, documents, kinds, sources, tags, filters, since, until, research)
     # The built-in model first, before the transaction's first statement.
     vectors: dict[str, Vector] = {}
-    if mode != "text":
-        try:
-            own = inference.drivers().embedder
-            vectors[embedding.model_of(own)] = embedding.of_question(own, asked, Deadline(PATIENCE))
-        except Unavailable:
+    if vector is not None:
+        vectors[embedding.default_model()] = vector
+    elif mode != "text":
+        vector = vector_of(asked)
+        if vector is None:
             mode = "text"
-    eyes = access.viewer(ctx)
+        else:
+            vectors[embedding.default_model()] = vector
+    eyes = eyes or access.viewer(ctx)
     _known(ctx, scope, eyes)
     own_way = _settings(ctx, scope) if mode is None or min_score is None else rules.Settings()
     mode = own_way.search_mode if mode is None else mode
@@ -176,9 +181,19 @@ def search(
     kept = [each for each in order if each in rows and fits[each].best >= max(min_score, 1e-9)][:limit]
     passages = _passages(ctx, kept, rows, fits, words if highlight else [])
     _used(ctx, scope)
+    found = Found(asked, mode, passages, reach.pending, time.monotonic() - started)
     if action is not None:
-        _record(ctx, action, scope, mode, len(passages))
-    return Found(asked, mode, passages, reach.pending, time.monotonic() - started)
+        record(ctx, action, scope.collections, found)
+    return found
+
+
+def vector_of(query: str) -> Vector | None:
+    """The question's vector by the platform's own embedder; None while that cannot be asked. Slow: outside any
+    transaction, where one is about to be opened for more than this search. Raises `Invalid`."""
+    try:
+        return embedding.of_question(inference.drivers().embedder, _cleaned(query), Deadline(PATIENCE))
+    except Unavailable:
+        return None
 
 
 def _cleaned(query: str) -> str:
@@ -190,7 +205,7 @@ def _cleaned(query: str) -> str:
 
 def _known(ctx: Ctx, scope: Scope, eyes: access.Viewer) -> None:
     wanted = set(scope.collections or ())
-    if wanted and len(collections.get_many(ctx, list(wanted))) < len(wanted):
+    if wanted and len(collections.get_many(ctx, list(wanted), eyes)) < len(wanted):
         raise NotFound("There is no such collection.")
     if scope.documents:
         there = entries(Scope(documents=scope.documents), eyes, CollectionEntry.document_id).distinct()
@@ -430,13 +445,13 @@ def _used(ctx: Ctx, scope: Scope) -> None:
             collections.touch(ctx, collection)
 
 
-def _record(ctx: Ctx, action: str, scope: Scope, mode: str, count: int) -> None:
-    """What was asked is not kept: a question can say more than its asker wants on record."""
-    named = [str(each) for each in scope.collections or ()]
+def record(ctx: Ctx, action: str, named_collections: Sequence[UUID] | None, found: Found) -> None:
+    """That somebody searched. What was asked is not kept: a question can say more than its asker wants on record."""
+    named = [str(each) for each in named_collections or ()]
     audit.record(
         ctx,
         action,
         resource_type=action.partition(".")[0],
         resource_id=named[0] if len(named) == 1 else None,
-        details={"mode": mode, "results": count, "collections": named[:50]},
+        details={"mode": found.mode, "results": len(found.passages), "collections": named[:50]},
     )

@@ -9,10 +9,11 @@ nothing but its input: containers that point to other files or addresses find ne
 from __future__ import annotations
 
 import os
-import resource
 import sys
 from collections.abc import Iterator
 from typing import Any
+
+from domain.kernel.confine import bounds, seccomp
 
 RATE = 16_000
 MEMORY = 1 << 30
@@ -20,16 +21,13 @@ CPU = 1800
 
 
 def main() -> int:
-    resource.setrlimit(resource.RLIMIT_CPU, (CPU, CPU))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+    bounds.bound(seconds=CPU, files=64)
     import av
     from av.audio.resampler import AudioResampler
 
-    with open("/proc/self/statm") as statm:
-        mapped = int(statm.read().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (mapped + MEMORY, mapped + MEMORY))
+    mapped = bounds.mapped()
+    bounds.bound(memory=mapped + MEMORY if mapped else None)
+    seccomp.renounce()
     skip = int(float(sys.argv[2]) * RATE) * 2
     out = sys.stdout.buffer
     written = 0

@@ -97,7 +97,7 @@ def samples(path: Path, format_: str, position: float) -> Iterator[Samples]:
     """Decode a recording from `position` (seconds) on, sample by sample: a position means the same in each attempt."""
     # Nothing of this process's environment goes along: it may hold keys.
     environment = {name: os.environ[name] for name in ("PATH", "LANG", "LD_LIBRARY_PATH") if name in os.environ}
-    environment["PYTHONPATH"] = os.pathsep.join(entry for entry in sys.path if entry)
+    environment["PYTHONPATH"] = os.pathsep.join([str(CHILD.parents[2]), *(entry for entry in sys.path if entry)])
     with path.open("rb") as source:
         child = subprocess.Popen(
             [sys.executable, "-P", str(CHILD), format_, f"{position:.6f}"],

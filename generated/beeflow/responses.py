@@ -1679,7 +1679,7 @@ class TurnErrorEvent(TypedDict, closed=True):
     """
     The turn is over without a whole answer.
     """
-    code: Literal['cancelled', 'dlp_blocked', 'dlp_expired', 'tier_limit', 'upstream_failed', 'unavailable', 'timed_out', 'internal_error']
+    code: Literal['cancelled', 'dlp_blocked', 'dlp_expired', 'refused', 'upstream_failed', 'unavailable', 'timed_out', 'internal_error']
     message: str
 
 

@@ -277,7 +277,7 @@ class ContainerListResponse(TypedDict, closed=True):
 
 class ContainerResponse(TypedDict, closed=True):
     """
-    A container: a sandbox in which an agent's code runs.
+    A container: a workspace in which agents run code.
     """
     id: str
     openai_id: str
@@ -285,7 +285,7 @@ class ContainerResponse(TypedDict, closed=True):
     owner_user_id: str | None
     name: str
     memory_limit: Literal['1g', '4g', '16g', '64g']
-    status: Literal['creating', 'running', 'stopped', 'expired', 'error', 'deleted']
+    status: Literal['creating', 'running', 'expired', 'error']
     expires_after: ExpiresAfter | None
     last_active_at: str | None
     metadata: dict[str, Any]

@@ -707,15 +707,15 @@ class PiiMark(RequestModel):
 
 class PlatformAgentUpdate(RequestModel):
     """
-    What is to hold for the whole platform; what is left out goes back to its default.
+    What is to hold for the whole platform; what is left out goes back to the agent's own.
     """
     model_config = ConfigDict(
         extra='forbid',
     )
     access: Literal['allow', 'deny']
-    model_tier: Literal['fast', 'medium', 'large'] = 'medium'
-    max_iterations: int = 12
-    timeout_seconds: int = 120
+    model_tier: Literal['fast', 'medium', 'large'] | None = None
+    max_iterations: int | None = None
+    timeout_seconds: int | None = None
 
 
 class PortalCreate(RequestModel):

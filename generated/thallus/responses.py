@@ -163,7 +163,7 @@ class AgentTool(TypedDict, closed=True):
     service: str | None
     enabled: bool
     available: bool
-    unavailable_reason: Literal['not_connected', 'connection_expired', 'plan', 'denied'] | None
+    unavailable_reason: Literal['not_connected', 'connection_expired', 'not_installed', 'denied'] | None
     requires_confirmation: bool
     input_schema: dict[str, Any]
 
@@ -2117,7 +2117,7 @@ class UserOverrideMatch(TypedDict, closed=True):
 
 class UserOverrideMatchPage(TypedDict, closed=True):
     """
-    Users who were found, the best match first.
+    Users who were found, by name.
     """
     items: list[UserOverrideMatch]
     total: int

@@ -21,6 +21,7 @@ def get_setup_status(ctx: Ctx) -> responses.SetupStatus:
         token_needed=setup.token_needed(),
         mode=signup_settings.of_server(ctx).settings.mode,
         ways=federation.registry.current().ways(),
+        saml=federation.saml_flow.is_offered(ctx),
         base_path=ctx.base_path,
     )
 

@@ -12,7 +12,7 @@ BROKEN_CONTRACT = frozenset({"validation", "bad_request", "invalid"})
 GONE = frozenset({"invite_unknown", "invite_expired", "invite_revoked", "invite_exhausted"})
 STATUSES = {**dict.fromkeys(GONE, 410), "invite_mismatch": 422}
 """Reasons that this contract answers with another status than that of their kind."""
-SAID = frozenset({"already_set_up"})
+SAID = frozenset({"already_set_up", "span_backwards"})
 """Reasons to refuse a request that keeps the contract, among those that are a 400."""
 WORDS = {
     "internal": "internal_error",
@@ -22,12 +22,14 @@ WORDS = {
     "locked": "account_locked",
 }
 """Kinds of problem that Bee Flow calls otherwise."""
+LOCKED_FEATURE = "license_feature_required"
 _PASSWORD = "password"  # noqa: S105 - the name of a field
 
 
 def status(problem: Problem) -> int:
-    """The status of a problem's code, as the common table has it, but for what an invitation refuses."""
-    return STATUSES.get(str(problem.facts.get("reason")), problem.status)
+    """The status of a problem's code, as the common table has it, but for what an invitation refuses, and for what the
+    tier does not cover."""
+    return 403 if _feature(problem) is not None else STATUSES.get(str(problem.facts.get("reason")), problem.status)
 
 
 def body(problem: Problem, request_id: str) -> dict[str, Any]:
@@ -59,11 +61,27 @@ def _broken(problem: Problem) -> list[dict[str, str]]:
             "rule": violation.rule[:100],
         }
         for violation in problem.violations[:100]
-    ] or [{"path": "body", "message": problem.message[:1000], "rule": problem.code}]
+    ] or [{"path": _place(problem), "message": problem.message[:1000], "rule": problem.code}]
+
+
+def _place(problem: Problem) -> str:
+    """Where the domain says that the fault is."""
+    field = problem.facts.get("field")
+    if not isinstance(field, str):
+        return "body"
+    return f"header.{field}" if field == "Last-Event-ID" else f"body.{field}"
+
+
+def _feature(problem: Problem) -> str | None:
+    """What the tier lacks, where that is why something was refused; not an allowance that is used up."""
+    needed = problem.facts.get("needed")
+    return None if problem.code != "payment_required" or needed is None else str(needed)
 
 
 def _word(problem: Problem) -> str:
     """What exactly happened where the domain says so, else the kind of problem."""
+    if _feature(problem) is not None:
+        return LOCKED_FEATURE
     reason = problem.facts.get("reason")
     if isinstance(reason, str) and re.fullmatch(r"[a-z][a-z0-9_]{0,63}", reason):
         return reason
@@ -71,6 +89,9 @@ def _word(problem: Problem) -> str:
 
 
 def _details(problem: Problem) -> Mapping[str, str] | None:
+    feature = _feature(problem)
+    if feature is not None:
+        return {"reason": LOCKED_FEATURE, "feature": feature}
     facts = facts_as_text(problem)
     if facts is None or problem.code != "payment_required" or "metric" not in facts:
         return facts

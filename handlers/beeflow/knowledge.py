@@ -36,7 +36,7 @@ def create_knowledge_base(ctx: Ctx, body: requests.KnowledgeBaseCreate) -> Reply
 
 
 def get_knowledge_base(ctx: Ctx, id: UUID) -> responses.KnowledgeBase:
-    return wire.base(ctx, knowledge.get(ctx, id, wire.BASE))
+    return wire.base(ctx, *knowledge.marketplace.read(ctx, id))
 
 
 def update_knowledge_base(ctx: Ctx, id: UUID, body: requests.KnowledgeBaseUpdate) -> responses.KnowledgeBase:

@@ -96,10 +96,10 @@ def get_saml_metadata(ctx: Ctx, organization_id: UUID | None = None) -> File:
     return wire.metadata(federation.saml_flow.metadata(ctx, organization_id))
 
 
-def consume_saml_assertion(ctx: Ctx, body: requests.SamlResponse) -> Reply:
+def consume_saml_assertion(ctx: Ctx, body: requests.SamlResponse, bf_oauth_state: str | None = None) -> Reply:
     # Read before the first statement, which opens the transaction: the provider's metadata may have to be fetched.
     reading = federation.saml_flow.read(body.saml_response, ctx.clock)
-    return wire.landing(federation.saml_flow.land(ctx, reading, body.relay_state))
+    return wire.landing(federation.saml_flow.land(ctx, reading, body.relay_state, browser=bf_oauth_state))
 
 
 def pick_up_login(ctx: Ctx, code: str, format: str, bf_oauth_state: str | None = None) -> Reply:

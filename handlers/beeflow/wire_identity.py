@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from typing_extensions import TypedDict
 
 from domain.identity import languages, roles
+from domain.identity.federation import flows
 from handlers.beeflow import wire_sso
 from handlers.wiring import timestamp
 from thalweg.edge.application import Reply
@@ -52,7 +53,6 @@ CRON_MINUTES = {"community": None, "pro": 5}
 NULLABLE = frozenset({"logo_url", "primary_color", "support_email", "conversation_retention_days"})
 """Settings of an organisation that null takes away."""
 NO_STORE = {"Cache-Control": "no-store"}
-PROVIDERS = {"google": "Google", "microsoft": "Microsoft", "github": "GitHub", "nextcloud": "Nextcloud"}
 
 
 class PageOf(TypedDict, closed=True):
@@ -73,12 +73,14 @@ def role(rung: str) -> Role:
 
 
 def setup_status(
-    *, done: bool, token_needed: bool, mode: str, ways: Sequence[tuple[str, str]], base_path: str
+    *, done: bool, token_needed: bool, mode: str, ways: Sequence[tuple[str, str]], saml: bool, base_path: str
 ) -> responses.SetupStatus:
     providers = [
-        {"id": name, "name": f"Sign in with {PROVIDERS.get(name, label)}", "loginUrl": f"{base_path}/auth/{name}/login"}
+        {"id": name, "name": f"Sign in with {label}", "loginUrl": f"{base_path}/auth/{name}/login"}
         for name, label in ways
     ]
+    if saml:
+        providers.append({"id": "saml", "name": "Sign in with your organisation", "loginUrl": flows.SAML_PAGE})
     return {
         "bootstrapped": done,
         "setupTokenRequired": token_needed and not done,

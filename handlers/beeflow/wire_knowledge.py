@@ -46,7 +46,8 @@ def created_base(ctx: Ctx, holding: Holding) -> Reply:
     return Reply(base(ctx, holding), headers={"Location": _path(ctx, holding.collection.id)})
 
 
-def base(ctx: Ctx, holding: Holding) -> responses.KnowledgeBase:
+def base(ctx: Ctx, holding: Holding, publisher: str | None = None) -> responses.KnowledgeBase:
+    """`publisher`: the other organisation whose it is; who of them made it is not told."""
     held = holding.collection
     chunking = knowledge.bases.in_characters(holding.settings.chunking)
     return {
@@ -55,7 +56,7 @@ def base(ctx: Ctx, holding: Holding) -> responses.KnowledgeBase:
         "description": held.description,
         "language": held.language,
         "visibility": cast("responses.KnowledgeVisibility", held.visibility),
-        "groupIds": [str(each) for each in held.group_ids],
+        "groupIds": [] if publisher else [str(each) for each in held.group_ids],
         "settings": {
             "chunkSize": chunking.size,
             "chunkOverlap": chunking.overlap,
@@ -68,7 +69,7 @@ def base(ctx: Ctx, holding: Holding) -> responses.KnowledgeBase:
         "documentCount": holding.documents,
         "chunkCount": holding.chunks,
         "sizeBytes": holding.bytes,
-        "owner": person(ctx, held.owner_id or held.created_by),
+        "owner": _owner(ctx, held, publisher),
         "canEdit": holding.may_edit,
         "createdAt": timestamp(held.created_at),
         "updatedAt": timestamp(held.updated_at),
@@ -86,6 +87,12 @@ def reindexing(ctx: Ctx, queued: Reindexing) -> Reply:
         "queuedAt": timestamp(queued.queued_at),
     }
     return Reply(body, headers={"Location": _path(ctx, queued.collection_id)})
+
+
+def _owner(ctx: Ctx, held: knowledge.Collection, publisher: str | None) -> responses.UserReference:
+    if publisher is not None:
+        return {"id": str(held.organisation_id), "displayName": publisher[:200], "avatarUrl": None}
+    return person(ctx, held.owner_id or held.created_by)
 
 
 def _indexing(holding: Holding) -> responses.KnowledgeIndexing | None:

@@ -21,18 +21,19 @@ SESSION_COOKIE = "bf_session"
 
 
 def departure(left: Departure) -> Reply:
-    """On to the provider, with the cookie that ties the answer to this browser.
+    """On to the provider, with the cookie that ties the answer to this browser."""
+    return _on(left.location, state_cookie(left.browser))
 
-    `SameSite=None`: a sign-in may begin in a frame of another site.
-    """
-    state = cookie(
+
+def state_cookie(browser: str) -> str:
+    """What ties a sign-in to one browser. `SameSite=None`: a SAML answer is posted by another site."""
+    return cookie(
         federation.flows.COOKIE,
-        left.browser,
+        browser,
         path=f"{federation.registry.current().path}/auth",
         max_age=STATE_SECONDS,
         same_site="None",
     )
-    return Reply(status=302, headers={"Location": left.location, "Cache-Control": "no-store"}, cookies=[state])
 
 
 def journey(way: Journey, code: str) -> Outside:
@@ -41,8 +42,8 @@ def journey(way: Journey, code: str) -> Outside:
 
 
 def landing(landed: Landing) -> Reply:
-    """On to the pickup, or to the sign-in page."""
-    return Reply(status=302, headers={"Location": landed.location, "Cache-Control": "no-store"})
+    """On to the pickup, to the sign-in page, or back to a provider that was not asked."""
+    return _on(landed.location, *(() if landed.browser is None else (state_cookie(landed.browser),)))
 
 
 def metadata(document: bytes) -> File:
@@ -57,7 +58,11 @@ def arrival(ctx: Ctx, arrived: Arrival, format_: str) -> Reply:
     if format_ == "json":
         body = session(arrived.signed_in)
         return Reply(body, status=200, headers={"Cache-Control": "no-store"}, cookies=cookies)
-    return Reply(status=302, headers={"Location": arrived.redirect, "Cache-Control": "no-store"}, cookies=cookies)
+    return _on(arrived.redirect, *cookies)
+
+
+def _on(location: str, *cookies: str) -> Reply:
+    return Reply(status=302, headers={"Location": location, "Cache-Control": "no-store"}, cookies=cookies)
 
 
 def session_cookie(ctx: Ctx, signed_in: SignedIn) -> str:

@@ -1,5 +1,5 @@
 """The platform's own pages, beside the contracts and the portal."""
 
-from handlers.console import account, captcha, keys, pictures, setup
+from handlers.console import account, captcha, keys, pictures, saml, setup, workspace
 
-__all__ = ["account", "captcha", "keys", "pictures", "setup"]
+__all__ = ["account", "captcha", "keys", "pictures", "saml", "setup", "workspace"]

@@ -8,12 +8,11 @@ operation for it; their token is the proof.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, cast
 
-from flask import Blueprint, Response, current_app, jsonify, render_template, request
+from flask import Blueprint, Response, jsonify, render_template, request
 from werkzeug.exceptions import NotFound
 
 from domain.identity import roles, welcome
@@ -21,6 +20,7 @@ from domain.identity.connector import claims
 from domain.identity.policies import DELETION_GRACE
 from domain.kernel.context import AnonymousActor
 from domain.kernel.errors import DomainError, Invalid
+from handlers.console.calls import call, served
 from handlers.console.forms import JOIN, REFUSALS, SITES, Form, Site
 from handlers.wiring import timestamp
 from thalweg.edge import strictjson
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 LONGEST = 4096
 """Bytes of a body that holds a token."""
+WORKSPACE = {"chat": "/console/chat", "documents": "/console/documents"}
+"""Where a sign-in goes on to, by `then` in the address. Nothing else is: an address is never taken from outside."""
 
 
 def blueprint(database: Database) -> Blueprint:
@@ -47,14 +49,15 @@ def blueprint(database: Database) -> Blueprint:
     @made.get("/account")
     def index() -> str:
         """Which surface is meant."""
-        return render_template("account/index.html", sites=[site for site in SITES.values() if site.key in _served()])
+        return render_template("account/index.html", sites=[site for site in SITES.values() if site.key in served()])
 
     @made.get("/account/sign-in")
     def sign_in() -> str:
         """With `error`: why somebody comes back from another provider without a session."""
         error = request.args.get("error")
         refusal = None if error is None else REFUSALS.get(error, "The sign-in did not work. Try again.")
-        return _page("sign-in", refusal=refusal, grace=DELETION_GRACE.days)
+        onward = WORKSPACE.get(request.args.get("then", "")) if request.args.get("surface") == "thallus" else None
+        return _page("sign-in", refusal=refusal, grace=DELETION_GRACE.days, onward=onward)
 
     @made.get("/account/sign-up")
     def sign_up() -> str:
@@ -111,8 +114,14 @@ def blueprint(database: Database) -> Blueprint:
 
     @made.app_context_processor
     def everywhere() -> dict[str, Any]:
-        """For the bar at the top of all pages."""
-        return {"more_pages": [("/account", "Account")]}
+        """For the bar at the top of all pages, and the front page: address, name, the surface it needs, what for."""
+        return {
+            "more_pages": [
+                (WORKSPACE["chat"], "Chat", "thallus", "ask, and watch the answer come with what it rests on"),
+                (WORKSPACE["documents"], "Documents", "thallus", "upload, search, and open the place that was found"),
+                ("/account", "Account", None, "sign up, in and out"),
+            ]
+        }
 
     @made.errorhandler(DomainError)
     def refused(error: DomainError) -> tuple[Response, int, dict[str, str]]:
@@ -133,31 +142,23 @@ def blueprint(database: Database) -> Blueprint:
 # --- what the pages lean on ---------------------------------------------------------------------------------------
 
 
-def _served() -> Mapping[str, Surface]:
-    """The surfaces of this process, which the portal gives to all pages."""
-    context: dict[str, Any] = {}
-    current_app.update_template_context(context)
-    found: Mapping[str, Surface] = context["surfaces"]
-    return found
-
-
 def _page(name: str, *, borrowed: str | None = None, **more: Any) -> str:
     """A page for the surface in the address. `borrowed`: the form that another surface may lend, because the account
     behind both is the same."""
-    served = _served()
+    surfaces = served()
     key = request.args.get("surface", "")
-    if key not in SITES or key not in served:
+    if key not in SITES or key not in surfaces:
         raise NotFound
     site = lender = SITES[key]
     if borrowed is not None and getattr(site, borrowed) is None:
-        others = (one for one in SITES.values() if one.key in served and getattr(one, borrowed) is not None)
+        others = (one for one in SITES.values() if one.key in surfaces and getattr(one, borrowed) is not None)
         lender = next(others, site)
     return render_template(
         f"account/{name}.html",
         site=site,
         lender=lender,
-        facts=_facts(site, served[key]),
-        where=lambda form, of=lender: _where(form, served[of.key]),
+        facts=_facts(site, surfaces[key]) | {"onward": more.get("onward")},
+        where=lambda form, of=lender: _where(form, surfaces[of.key]),
         **more,
     )
 
@@ -169,7 +170,7 @@ def _facts(site: Site, surface: Surface) -> dict[str, Any]:
     return {
         "key": site.key,
         "name": site.name,
-        "calls": {name: _call(surface, operation) for name, operation in wanted.items() if operation is not None},
+        "calls": {name: call(surface, operation) for name, operation in wanted.items() if operation is not None},
         "tokens": asdict(site.tokens),
         "shown": site.shown,
         "verified": site.verified,
@@ -181,12 +182,7 @@ def _facts(site: Site, surface: Surface) -> dict[str, Any]:
 def _where(form: Form, surface: Surface) -> dict[str, str]:
     if form is JOIN:
         return {"method": "POST", "url": f"/account/invite/join?surface={surface.key}"}
-    return _call(surface, form.operation)
-
-
-def _call(surface: Surface, operation_id: str) -> dict[str, str]:
-    found = next(one for one in surface.operations if one.id == operation_id)
-    return {"method": found.method, "url": f"{surface.base_path}{found.path}"}
+    return call(surface, form.operation)
 
 
 def _visit(database: Database) -> AbstractContextManager[Ctx]:

@@ -1,19 +1,20 @@
-"""chat."""
+"""Chat: a message becomes a turn; its answer in one piece, or its events."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
-from domain.kernel.context import Ctx
-from generated.starter import requests, responses
-from thalweg.edge.problem import not_implemented
+from handlers.starter import wire_chat as wire
 
-
-def chat(ctx: Ctx, body: requests.AgentChatRequest) -> responses.AgentChatResponse:
-    """Talk to an agent and wait for the answer."""
-    raise not_implemented()
+if TYPE_CHECKING:
+    from domain.kernel.context import Ctx
+    from generated.starter import requests
+    from thalweg.edge.application import Pending, Stream
 
 
-def stream_chat(ctx: Ctx, body: requests.AgentChatRequest) -> Any:
-    """Talk to an agent and watch the answer."""
-    raise not_implemented()
+def chat(ctx: Ctx, body: requests.AgentChatRequest) -> Pending:
+    return wire.answered(wire.ask(ctx, body).id)
+
+
+def stream_chat(ctx: Ctx, body: requests.AgentChatRequest) -> Stream:
+    return wire.streamed(wire.ask(ctx, body))

@@ -1,12 +1,15 @@
-"""tools."""
+"""Tools: what agents can call."""
 
 from __future__ import annotations
 
-from domain.kernel.context import Ctx
-from generated.starter import responses
-from thalweg.edge.problem import not_implemented
+from typing import TYPE_CHECKING
+
+from handlers.starter import wire_conversations as wire
+
+if TYPE_CHECKING:
+    from domain.kernel.context import Ctx
+    from generated.starter import responses
 
 
 def list_tools(ctx: Ctx) -> responses.ToolCatalogue:
-    """List the tools that agents can call."""
-    raise not_implemented()
+    return wire.tools(ctx)

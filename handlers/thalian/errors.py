@@ -8,8 +8,9 @@ from thalweg.edge.problem import Problem
 
 
 def status(problem: Problem) -> int:
-    """400 for a request that breaks the contract, as the common table has it: 422 is for what a provider refused."""
-    return problem.status
+    """As the common table has it: 400 for a request that breaks the contract, since 422 is for what a provider refused.
+    But 403 for what the plan does not cover."""
+    return 403 if problem.code == "payment_required" else problem.status
 
 
 def body(problem: Problem, request_id: str) -> dict[str, Any]:

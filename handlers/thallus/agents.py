@@ -1,30 +1,41 @@
-"""agents."""
+"""Agents as their users have them: which there are, what they can do, and one's own settings."""
 
 from __future__ import annotations
 
-from domain.kernel.context import Ctx
-from domain.kernel.pages import OffsetPage
-from generated.thallus import requests, responses
-from thalweg.edge.problem import not_implemented
+from typing import TYPE_CHECKING
+
+from domain.agents import own_settings
+from handlers.thallus import wire_agents as wire
+
+if TYPE_CHECKING:
+    from domain.kernel.context import Ctx
+    from domain.kernel.pages import OffsetPage
+    from generated.thallus import requests, responses
 
 
 def list_agents(
     ctx: Ctx, page: OffsetPage, search: str | None = None, category: str | None = None
 ) -> responses.AgentPage:
-    """List the agents that one may use."""
-    raise not_implemented()
+    found = own_settings.list_offered(ctx, wire.SURFACE, search=search, category=category, page=page)
+    return wire.agent_page(page, found)
 
 
 def list_agent_tools(ctx: Ctx, agent_name: str) -> responses.AgentToolList:
-    """List the tools of an agent."""
-    raise not_implemented()
+    return wire.tools(own_settings.tools_of(ctx, agent_name))
 
 
 def get_agent_settings(ctx: Ctx, agent_name: str) -> responses.AgentSettings:
-    """Read one's settings of an agent."""
-    raise not_implemented()
+    return wire.settings(own_settings.get_settings(ctx, agent_name))
 
 
 def update_agent_settings(ctx: Ctx, agent_name: str, body: requests.AgentSettingsUpdate) -> responses.AgentSettings:
-    """Save one's settings of an agent."""
-    raise not_implemented()
+    saved = own_settings.save_settings(
+        ctx,
+        agent_name,
+        enabled=body.enabled,
+        instructions=body.instructions,
+        model_tier=body.model_tier,
+        disabled_tools=body.disabled_tools,
+        confirm_writes=body.confirm_writes,
+    )
+    return wire.settings(saved)

@@ -53,7 +53,10 @@ def body(problem: Problem, request_id: str) -> dict[str, Any]:
             "message": "Invalid request data",
             "details": [_issue(Violation(("body", field), line, rule)) for line in told],
         }
-    return {"error": _word(problem), "message": problem.message[:2000], "details": facts_as_text(problem)}
+    details = facts_as_text(problem)
+    if details and details.get("decided_by") == "organisation":
+        details["decided_by"] = "organization"  # as the contract spells the tier
+    return {"error": _word(problem), "message": problem.message[:2000], "details": details}
 
 
 def _of_a_field(problem: Problem) -> bool:

@@ -46,6 +46,7 @@ _GROUPS = {
     "jobs": "Jobs",
     "models": "Models",
     "outside": "The world outside",
+    "containers": "Containers",
     "signup": "Who comes in",
     "federation": "Signing in through others",
     "observation": "What is seen of it",

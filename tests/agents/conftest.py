@@ -29,8 +29,8 @@ class Directory:
     named: dict[UUID, Group] = field(default_factory=dict)
     inside: dict[UUID, list[UUID]] = field(default_factory=dict)
 
-    def groups_of(self, ctx: Ctx, user_id: UUID) -> list[Group]:
-        return [self.named[g] for g in self.inside.get(user_id, ())]
+    def groups_of(self, ctx: Ctx, user_ids: Any) -> dict[UUID, list[Group]]:
+        return {i: [self.named[g] for g in self.inside.get(i, ())] for i in user_ids}
 
     def groups(self, ctx: Ctx, ids: Any) -> dict[UUID, Group]:
         return {i: self.named[i] for i in ids if i in self.named}

@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from domain import agents
-from domain.agents import access, own_settings
+from domain.agents import access, overrides, own_settings
 from domain.agents.rules import Settings, effective
 from domain.kernel.errors import Forbidden, Invalid, NotFound
 from domain.kernel.pages import OffsetPage
@@ -64,12 +64,12 @@ def test_settings_of_all_tiers_reach_the_user(office):
         made = access.set_user_agent(ctx, ada, "data_analyst", access="deny", reason="asked for it")
         assert (made.effective.allowed, made.effective.decided_by) == (False, "user")
         assert [(g.name, said) for g, said in made.groups] == [("Finance", "allow"), ("Sales", "inherit")]
-        (override,) = access.list_overrides(ctx).items
+        (override,) = overrides.list_overrides(ctx).items
         assert (override.person.name, override.without.allowed, override.without.decided_by) == ("Ada", True, "group")
-        ((person, theirs),) = access.search_overrides(ctx, "ada").items
+        ((person, theirs),) = overrides.search_overrides(ctx, "ada").items
         assert (person.id, len(theirs)) == (ada, 1)
         access.set_user_agent(ctx, ada, "data_analyst", access="inherit")
-        assert access.list_overrides(ctx).total == 0
+        assert overrides.list_overrides(ctx).total == 0
     with office.ctx(ada) as ctx:
         listed = own_settings.list_offered(ctx, "thallus", page=OffsetPage(100))
         assert "data_analyst" in {o.agent.key for o in listed.items}
@@ -86,7 +86,7 @@ def test_what_a_tier_sets_is_shown_beside_what_would_hold_without_it(office):
     with office.admin() as ctx:
         page = access.list_managed_agents(ctx, access="deny", page=OffsetPage(10))
         assert [a.agent.key for a in page.items] == ["writer"]
-        assert access.list_managed_agents(ctx, search="quotes").total == 1
+        assert access.list_managed_agents(ctx, search="contradictions passages").total == 1
 
 
 def test_the_platform_counts_the_organisations_that_say_otherwise(make_office):

@@ -145,7 +145,7 @@ def consoles(
                     subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT)
                 )
         databases.append(Database(postgres.url_of(base)))
-        end = time.monotonic() + 90
+        end = time.monotonic() + 240
         while time.monotonic() < end:
             try:
                 httpx.get(f"{url}/account", timeout=5)

@@ -181,7 +181,9 @@ def failed_from(people: Any, address: str | None) -> None:
 def refused_from(people: Any, address: str | None) -> bool:
     try:
         with people.context() as ctx:
-            guard.refuse_place(replace(ctx, address=address), STARTER)
+            there = replace(ctx, address=address)
+            waits = ctx.session.execute(select(*guard.locks(there, STARTER, "nobody@example.org"))).one()
+            guard.refuse(there, *waits)
     except LimitExceeded:
         return True
     return False

@@ -15,7 +15,7 @@ from joserfc.jwk import OKPKey
 from sqlalchemy import select
 
 from domain import identity
-from domain.identity import sessions, tokens, upkeep
+from domain.identity import erasure, sessions, tokens, upkeep
 from domain.identity.models import Account, RefreshToken, SigningKey, UserSession
 from domain.kernel import crypto
 from domain.kernel.context import SystemActor
@@ -286,9 +286,9 @@ def test_a_due_account_is_erased_and_its_own_organisation_closed(people: Any) ->
         identity.accounts.request_deletion(ctx, "thallus", password="Staple-orbit-lantern-42", confirmed=False)
     people.clock.advance(timedelta(days=31))
     with people.database.context(SystemActor(), None, platform=True, clock=people.clock) as ctx:
-        assert signed_in.account.id in upkeep.due_accounts(ctx)
-        assert upkeep.erase_account(ctx, signed_in.account.id) == [signed_in.belonging.organisation_id]
-        assert upkeep.erase_account(ctx, signed_in.account.id) is None
+        assert signed_in.account.id in erasure.due_accounts(ctx)
+        assert erasure.erase_account(ctx, signed_in.account.id) == [signed_in.belonging.organisation_id]
+        assert erasure.erase_account(ctx, signed_in.account.id) is None
     with people.database.session(None, platform=True) as session:
         account = session.get(Account, signed_in.account.id)
         assert (account.name, account.password_hash) == ("Erased", None)

@@ -319,7 +319,7 @@ def test_another_organisation_neither_sees_nor_decides_who_waits(people: Any, ow
 def through_a_provider(people: Any, email: str) -> str:
     vouched = Vouched("google", "https://accounts.google.com", uuid4().hex, email, True, "Grace Hopper")
     with people.context("beeflow") as ctx:
-        landing = federation.flows.let_in(ctx, vouched, surface="beeflow", redirect="/")
+        landing = federation.flows.let_in(ctx, vouched, surface="beeflow", redirect="/", browser="b")
     return str(landing.location)
 
 

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import itertools
 import json
+import time
 from contextlib import contextmanager
+from datetime import timedelta
 from uuid import uuid4
 
 import pytest
 from sqlalchemy import text
 
 from domain import identity, inference
-from domain.inference import byok
+from domain.inference import TimedOut, byok
 from domain.inference.choice import chat_model
 from domain.inference.drivers.chat_provider import ProviderChat
 from domain.kernel import outgoing
 from domain.kernel.context import SystemActor, UserActor
-from domain.kernel.errors import Invalid, NotFound, Unavailable
+from domain.kernel.errors import Conflict, Invalid, NotFound, Unavailable
 
 _names = itertools.count()
 KEY = "sk-test-abcdefghijklmnop"
@@ -163,3 +165,108 @@ def test_every_provider_says_what_has_to_be_entered():
     for provider in byok.providers():
         assert any(f["secret"] for f in provider["fields"])
         assert inference.drivers().default == "extractive"
+
+
+def started(home, server, **more):
+    with home.ctx() as ctx:
+        given = {"provider": "openai", "base_url": server.url, "api_key": KEY}
+        return byok.start_trial(ctx, home.user, given, models=MODELS, save=True, disclaimer_accepted=True, **more).id
+
+
+def test_a_trial_that_nobody_waits_for_any_more_saves_nothing(home, server):
+    trial_id = started(home, server)
+    with home.ctx() as ctx:
+        assert byok.withdraw_trial(ctx, home.user, trial_id)
+    byok.run_trial(home, trial_id)
+    assert server.seen == []
+    assert home.settings().provider is None
+    with home.ctx() as ctx:
+        assert byok.trial_over(ctx, home.user, trial_id)
+        with pytest.raises(TimedOut):
+            byok.saved(ctx, home.user, trial_id)
+        assert not byok.withdraw_trial(ctx, home.user, trial_id)
+        assert not byok.withdraw_trial(ctx, uuid4(), trial_id)
+
+
+@pytest.mark.parametrize("act", ["withdraw", "remove"])
+def test_what_happens_while_the_provider_is_asked_counts(home, server, monkeypatch, act):
+    trial_id = started(home, server)
+    asked = byok._checks
+
+    def meanwhile(given):
+        found = asked(given)
+        with home.ctx() as ctx:
+            if act == "withdraw":
+                byok.withdraw_trial(ctx, home.user, trial_id)
+            else:
+                byok.delete_model_settings(ctx, home.user)
+        return found
+
+    monkeypatch.setattr(byok, "_checks", meanwhile)
+    byok.run_trial(home, trial_id)
+    assert home.settings().provider is None
+    with home.ctx() as ctx, pytest.raises(TimedOut if act == "withdraw" else Conflict):
+        byok.saved(ctx, home.user, trial_id)
+    assert "sealed" not in home.everything(
+        f"SELECT 'sealed' FROM model_trial WHERE given IS NOT NULL AND user_id = '{home.user}'"
+    )
+
+
+def test_all_models_are_asked_at_once(home, server, monkeypatch):
+    monkeypatch.setattr(byok, "SECONDS", 1.0)
+    server.behave = ["hang"]
+    home.try_(server.url, models=["warm-up"])  # imports the client library
+    begun = time.monotonic()
+    trial = home.try_(server.url, models=["a", "b", "c", "d"])
+    assert time.monotonic() - begun < 3.0
+    assert [(c["model"], c["error_code"]) for c in trial.checks] == [(name, "timed_out") for name in "abcd"]
+
+
+def test_a_trial_that_failed_for_good_is_over_and_says_so(home, server):
+    trial_id = started(home, server)
+    with home.ctx() as ctx:
+        byok.abandon_trial(ctx, trial_id)
+        with pytest.raises(Unavailable):
+            byok.saved(ctx, home.user, trial_id)
+    assert home.settings().provider is None
+
+
+def test_a_key_that_was_saved_after_the_refused_work_began_is_not_meant(home, server):
+    home.try_(server.url, save=True, disclaimer_accepted=True)
+    with home.ctx() as ctx:
+        kept = byok.get_model_settings(ctx, home.user)
+        byok.mark_refused(ctx, home.user, kept.updated_at - timedelta(seconds=1))
+    assert home.settings().status == "ok"
+    with home.ctx() as ctx:
+        byok.mark_refused(ctx, home.user, kept.updated_at)
+    assert home.settings().status == "invalid"
+
+
+def test_embeddings_are_not_saved_and_a_stored_key_does_not_go_to_their_address(home, server):
+    vectors = {"credentials": {"provider": "openai", "base_url": server.url}, "model": "vectors"}
+    with pytest.raises(Invalid) as refused:
+        started(home, server, embedding=vectors)
+    assert refused.value.facts["reason"] == "embedding_unavailable"
+    home.try_(server.url, save=True, disclaimer_accepted=True)
+    vectors["credentials"]["base_url"] = "https://thief.example"
+    with pytest.raises(Invalid) as kept:
+        home.try_(server.url, key=None, models=["small"], embedding=vectors)
+    assert kept.value.facts["reason"] == "invalid_key"
+
+
+def test_trials_of_days_before_are_forgotten(home, server):
+    old = home.try_(server.url, models=["small"]).id
+    with home.ctx() as ctx:
+        byok.get_trial(ctx, home.user, old).ended_at -= timedelta(days=2)
+    home.try_(server.url, models=["small"])
+    with home.ctx() as ctx, pytest.raises(NotFound):
+        byok.get_trial(ctx, home.user, old)
+
+
+@pytest.mark.parametrize(
+    "address", ["ftp://x.example/v1", "https://", "https://me:you@x.example", "javascript:alert(1)"]
+)
+def test_an_address_of_another_kind_is_refused_before_anything_is_kept(home, server, address):
+    with home.ctx() as ctx, pytest.raises(Invalid) as refused:
+        byok.start_trial(ctx, home.user, {"provider": "openai", "api_key": KEY, "base_url": address}, models=["x"])
+    assert refused.value.facts["field"] == "credentials.base_url"

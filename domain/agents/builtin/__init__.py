@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 from uuid import UUID, uuid5
 
-from domain.agents.spec import Agent
+from domain.agents.spec import Agent, Publication
 
 FOLDER = Path(__file__).parent
 NAMESPACE = UUID("0193a1c4-5e10-7bd2-9c4e-2f6b1a7d8e90")
 """Of the ids of what comes with the platform: the same on every installation."""
+
+SINCE = datetime(2026, 11, 1, tzinfo=UTC)
+"""When an agent came that does not say it itself (`published_at`)."""
 
 
 def identifier(kind: str, key: str) -> UUID:
@@ -39,6 +43,22 @@ def agents_by_id() -> Mapping[UUID, Agent]:
     return MappingProxyType({agent.id: agent for agent in agents().values()})
 
 
+def offered(surface: str | None) -> list[Agent]:
+    """Those that a surface shows (None: any), by name."""
+    found = [agent for agent in agents().values() if offers(agent, surface)]
+    return sorted(found, key=lambda agent: agent.name)
+
+
+def offers(agent: Agent, surface: str | None) -> bool:
+    """Whether people see a built-in agent on a surface."""
+    return not agent.hidden and (surface is None or not agent.surfaces or surface in agent.surfaces)
+
+
+def published() -> list[Agent]:
+    """Those that stand in the marketplace too, to be copied."""
+    return [agent for agent in agents().values() if agent.publication is not None]
+
+
 @lru_cache(maxsize=1)
 def skills() -> Mapping[UUID, Mapping[str, Any]]:
     """By id, each as its file says it, with `id`."""
@@ -57,4 +77,9 @@ def _agent(entry: Mapping[str, Any]) -> Agent:
             given[name] = tuple(given[name])
     given["surfaces"] = frozenset(given.get("surfaces", ()))
     given["instructions"] = given["instructions"].strip()
-    return Agent(id=identifier("agent", given["key"]), builtin=True, **given)
+    since = given.pop("published_at", SINCE)
+    if shelf := given.pop("publication", None):
+        given["publication"] = Publication(
+            shelf["category"], shelf["tagline"], tuple(shelf["tags"]), True, shelf.get("version", 1), since
+        )
+    return Agent(id=identifier("agent", given["key"]), builtin=True, created_at=since, updated_at=since, **given)

@@ -1,6 +1,8 @@
-"""Tools of agents: `get`, `all_tools`, `names`; `provide` and `bind_search` at start-up; `ToolRun` and `ToolResult`."""
+"""Tools of agents: `get`, `all_tools`, `names`; `provide`, `bind_search`, `bind_python` at start-up; `ToolRun` and
+`ToolResult`."""
 
 from domain.agents.tools import builtin, security
+from domain.agents.tools.python import Runs, bind_python
 from domain.agents.tools.registry import (
     Found,
     Tool,
@@ -17,12 +19,14 @@ from domain.agents.tools.working import Searches, bind_search
 
 __all__ = [
     "Found",
+    "Runs",
     "Searches",
     "Tool",
     "ToolProblem",
     "ToolResult",
     "ToolRun",
     "all_tools",
+    "bind_python",
     "bind_search",
     "builtin",
     "get",

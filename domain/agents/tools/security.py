@@ -13,9 +13,10 @@ from domain.agents.tools.registry import Tool, register
 
 _UUID = {"type": "string", "format": "uuid"}
 _EMAIL = {"type": "string", "format": "email", "maxLength": 320}
-_PLATFORM = {"type": "string", "minLength": 1, "maxLength": 64}
+_PLATFORM = {"type": "string", "minLength": 2, "maxLength": 64, "pattern": "^[a-z][a-z0-9_]*$"}
 _APP = {"type": "string", "minLength": 1, "maxLength": 200}
-_REASON = {"type": "string", "maxLength": 1000}
+_REASON = {"type": "string", "minLength": 1, "maxLength": 1000}
+_HOST = {"type": "string", "minLength": 1, "maxLength": 255}
 _PERSON = {"platform": _PLATFORM, "user_email": _EMAIL}
 
 AT_ONCE: Mapping[str, tuple[str, tuple[str, ...], Mapping[str, Any]]] = {
@@ -62,7 +63,7 @@ CONFIRMED: Mapping[str, tuple[str, tuple[str, ...], Mapping[str, Any]]] = {
     "contain_host": (
         "Cuts a host off from the network.",
         ("platform", "host_id"),
-        {"platform": _PLATFORM, "host_id": {"type": "string", "minLength": 1, "maxLength": 255}, "hostname": _APP},
+        {"platform": _PLATFORM, "host_id": _HOST, "hostname": _HOST},
     ),
     "block_app": ("Blocks an application.", ("app_name",), {"app_name": _APP, "reason": _REASON}),
     "create_access_review": (
@@ -76,6 +77,14 @@ CONFIRMED: Mapping[str, tuple[str, tuple[str, ...], Mapping[str, Any]]] = {
         },
     ),
 }
+
+PERMISSIONS: Mapping[str, str] = {
+    "sanction_app": "app_policies:write",
+    "block_app": "app_policies:write",
+    "trigger_sync": "integrations:write",
+}
+"""What a person's role has to hold for an action, where it is not `remediation:write`: as for the same act without the
+assistant."""
 
 
 def _declare(actions: Mapping[str, tuple[str, tuple[str, ...], Mapping[str, Any]]], *, confirmed: bool) -> None:
@@ -92,7 +101,7 @@ def _declare(actions: Mapping[str, tuple[str, tuple[str, ...], Mapping[str, Any]
                     "properties": dict(properties),
                 },
                 effect="write",
-                permission="remediation:write" if confirmed else "mcp:write",
+                permission=PERMISSIONS.get(name, "remediation:write"),
                 confirmation=confirmed,
                 category="security",
                 surfaces=frozenset({"thalian"}),

@@ -11,6 +11,9 @@ from domain.agents.tools.registry import Found, ToolResult, ToolRun, provide
 from domain.kernel.context import Ctx
 
 LIMIT = 8
+VECTOR_STORE = knowledge.stores.KIND
+SHARED: Mapping[str, tuple[str, ...]] = {"starter": (VECTOR_STORE,)}
+"""Surface -> the kinds of collections that its agents search, where everybody of the organisation reads the answers."""
 
 
 class Searches(Protocol):
@@ -43,26 +46,29 @@ def bind_search(search: Searches | None) -> None:
 
 
 def _documents(ctx: Ctx, query: str, *, vector: Any, limit: int, knowledge_base_ids: Sequence[UUID]) -> Sequence[Found]:
-    """From the agent's knowledge bases, as far as the person may see them; without any, from all that they may see."""
-    collections: list[UUID] | None = None
+    """From the agent's knowledge bases, as far as the person may see them; without any, from all that they may see, and
+    on a surface whose conversations others read, from what they all may see (`SHARED`)."""
+    passages: Sequence[knowledge.Passage]
     if knowledge_base_ids:
-        collections = [held.id for held in knowledge.get_many(ctx, knowledge_base_ids)]
-        if not collections:
-            return ()
-    found = knowledge.search(ctx, query, collections=collections, limit=limit, highlight=False)
+        passages = knowledge.marketplace.answers(ctx, query, knowledge_base_ids, vector=vector, limit=limit)
+    else:
+        kinds = None if ctx.surface is None else SHARED.get(ctx.surface)
+        passages = knowledge.search(
+            ctx, query, collection_kinds=kinds, limit=limit, highlight=False, vector=vector
+        ).passages
     return [
         Found(
             "document",
             p.title,
             p.text,
             p.score,
-            str(p.document_id),
+            str(p.external_id if p.collection_kind == VECTOR_STORE and p.external_id else p.document_id),
             document_id=p.document_id,
             chunk_id=p.chunk_id,
             page=p.citation.page,
             url=p.citation.url,
         )
-        for p in found.passages
+        for p in passages
     ]
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from domain.conversations.guardrails import recognise
 from domain.conversations.guardrails.policy import Policy
-from domain.conversations.guardrails.record import note
+from domain.conversations.guardrails.record import by_kind, note
 from domain.kernel.context import Ctx
 from domain.kernel.errors import DomainError
 
@@ -61,10 +61,8 @@ class Filter:
         """Record what was found, without the text."""
         if self.categories:
             action = {"auto_redact": "redact", "block": "block"}.get(self._policy.mode, "alert")
-            for kind in ("pii", "custom_term"):
-                named = sorted(c for c in self.categories if (c == "custom_term") == (kind == "custom_term"))
-                if named:
-                    note(ctx, state, kind, named, "output", action, model)
+            for kind, named in by_kind(sorted(self.categories)):
+                note(ctx, state, kind, named, "output", action, model)
         if self.removed:
             note(ctx, state, "unicode_smuggling", ["invisible"], "output", "stripped", model)
 

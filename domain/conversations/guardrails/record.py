@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, delete, func, select
 
+from domain import audit
 from domain.conversations.models import GuardrailEvent
 from domain.kernel.context import Ctx
 from domain.kernel.errors import Invalid
@@ -36,6 +37,13 @@ def note(
         source="automation" if state.options.get("source") == "automation" else "chat",
         model=model,
     )
+
+
+def by_kind(categories: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
+    """Kinds of finding with their categories; what an organisation calls its own is one of them."""
+    terms = [each for each in categories if each == "custom_term"]
+    personal = [each for each in categories if each != "custom_term"]
+    yield from ((kind, named) for kind, named in (("pii", personal), ("custom_term", terms)) if named)
 
 
 def write(
@@ -79,10 +87,11 @@ def list_guardrail_events(
     direction: str | None = None,
     page: OffsetPage | None = None,
 ) -> Page[GuardrailEvent]:
-    """The organisation's events, the latest first, with their `total`. Raises `Invalid` for a span that ends before it
-    starts."""
+    """The organisation's events, the latest first, with their `total`; looking is on the audit trail. Raises `Invalid`
+    for a span that ends before it starts."""
     page = page or OffsetPage()
     conditions = _conditions(since, until, kind, user_id, agent_id, action, direction)
+    audit.record(ctx, "guardrail_event.list", resource_type="guardrail_event", details={"offset": page.offset})
     total = ctx.session.scalar(select(func.count(GuardrailEvent.id)).where(*conditions)) or 0
     rows = ctx.session.scalars(
         select(GuardrailEvent)
@@ -95,10 +104,49 @@ def list_guardrail_events(
 
 
 def export_guardrail_events(ctx: Ctx, *, batch: int = 1000, **filters: object) -> Iterator[GuardrailEvent]:
-    """The same events one after the other, read in batches; at most `MOST_EXPORTED`."""
+    """The same events one after the other, read in batches; at most `MOST_EXPORTED`. That they were taken along is on
+    the audit trail before the first is read."""
     conditions = _conditions(
         *(filters.get(n) for n in ("since", "until", "kind", "user_id", "agent_id", "action", "direction"))  # type: ignore[arg-type]
     )
+    audit.record(
+        ctx,
+        "guardrail_event.export",
+        resource_type="guardrail_event",
+        details={"filters": sorted(name for name, value in filters.items() if value is not None)},
+    )
+    return _read(ctx, conditions, batch)
+
+
+def due(ctx: Ctx, days: int) -> Sequence[UUID]:
+    """Organisations with an event older than `days`; needs a context of the platform."""
+    return ctx.session.scalars(
+        select(GuardrailEvent.organisation_id).where(GuardrailEvent.created_at < _before(ctx, days)).distinct()
+    ).all()
+
+
+def purge(ctx: Ctx, days: int, *, limit: int = 5000) -> int:
+    """Erase the organisation's events that are older than `days`. How many."""
+    ids = ctx.session.scalars(
+        select(GuardrailEvent.id)
+        .where(GuardrailEvent.created_at < _before(ctx, days))
+        .order_by(GuardrailEvent.created_at)
+        .limit(limit)
+    ).all()
+    if ids:
+        ctx.session.execute(
+            delete(GuardrailEvent).where(GuardrailEvent.id.in_(ids)).execution_options(synchronize_session=False)
+        )
+        details = {"days": days, "removed": len(ids)}
+        audit.record(ctx, "guardrail_event.purge", resource_type="guardrail_event", details=details)
+    return len(ids)
+
+
+def _before(ctx: Ctx, days: int) -> datetime:
+    return ctx.now() - timedelta(days=days)
+
+
+def _read(ctx: Ctx, conditions: Sequence[ColumnElement[bool]], batch: int) -> Iterator[GuardrailEvent]:
     last: tuple[datetime, UUID] | None = None
     left = MOST_EXPORTED
     while left > 0:
@@ -112,11 +160,13 @@ def export_guardrail_events(ctx: Ctx, *, batch: int = 1000, **filters: object) -
         rows = ctx.session.scalars(
             query.order_by(GuardrailEvent.created_at.desc(), GuardrailEvent.id.desc()).limit(min(batch, left))
         ).all()
-        yield from rows
+        last = (rows[-1].created_at, rows[-1].id) if rows else None
+        for row in rows:
+            yield row
+            ctx.session.expunge(row)  # what was written down is not held
         if len(rows) < min(batch, left):
             return
         left -= len(rows)
-        last = (rows[-1].created_at, rows[-1].id)
 
 
 def _conditions(
@@ -129,7 +179,7 @@ def _conditions(
     direction: str | None,
 ) -> list[ColumnElement[bool]]:
     if since is not None and until is not None and until < since:
-        raise Invalid("The span ends before it starts.")
+        raise Invalid("The span ends before it starts.", reason="span_backwards")
     event = GuardrailEvent
     pairs = (
         (event.violation_type, kind), (event.user_id, user_id), (event.agent_id, agent_id),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from domain.conversations import events
@@ -107,14 +107,14 @@ def _closed(state: State) -> Sequence[Message]:
 def _plan(state: State) -> list[Step]:
     kept = state.journal.done("plan")
     if kept is None:
-        steps = _thought_out(state) or _by_seams(state.question)
+        steps = [_standing_in(state, step) for step in _thought_out(state) or _by_seams(state.question)]
         kept = {"steps": [step.as_json() for step in steps]}
         with state.journal.writing() as writer:
             writer.step("plan", dict(kept))
             writer.event(
                 events.PLAN_CREATED,
                 message=f"Planned {len(steps) + 1} steps",
-                steps=[*kept["steps"], _writing(steps)],
+                steps=[*kept["steps"], _writing(state, steps)],
             )
     return _steps(kept["steps"])
 
@@ -203,7 +203,10 @@ def _missing(state: State, attempt: int, steps: Sequence[Step], findings: Mappin
 
 
 def _revised(state: State, attempt: int, missing: Sequence[Step], steps: Sequence[Step]) -> list[Step]:
-    more = [Step(f"{step.id}_again", _other_words(step.title, attempt), "researcher", (step.id,)) for step in missing]
+    more = [
+        _standing_in(state, Step(f"{step.id}_again", _other_words(step.title, attempt), "researcher", (step.id,)))
+        for step in missing
+    ]
     key = f"replanned/{attempt}"
     if state.journal.done(key) is None:
         with state.journal.writing() as writer:
@@ -213,7 +216,7 @@ def _revised(state: State, attempt: int, missing: Sequence[Step], steps: Sequenc
                 message="The plan is revised",
                 reason=f"Nothing was found on {len(missing)} of {len(steps)} questions: they are asked in other words.",
                 attempt=attempt,
-                steps=[*(s.as_json() for s in [*steps, *more]), _writing([*steps, *more])],
+                steps=[*(s.as_json() for s in [*steps, *more]), _writing(state, [*steps, *more])],
             )
     return more
 
@@ -233,12 +236,17 @@ def _other_words(title: str, attempt: int) -> str:
     return " ".join(words) or title
 
 
-def _writing(steps: Sequence[Step]) -> dict[str, Any]:
-    return Step("write", "Write the answer", "writer", tuple(s.id for s in steps)).as_json()
+def _writing(state: State, steps: Sequence[Step]) -> dict[str, Any]:
+    return _standing_in(state, Step("write", "Write the answer", "writer", tuple(s.id for s in steps))).as_json()
 
 
 def _steps(rows: Sequence[Mapping[str, Any]]) -> list[Step]:
     return [Step(r["id"], r["title"], r["agent"], tuple(r["depends_on"])) for r in rows]
+
+
+def _standing_in(state: State, step: Step) -> Step:
+    """The step with the agent who is going to do it, so that a plan names nobody who is denied."""
+    return replace(step, agent=_equipped(state, step.agent).agent.key)
 
 
 def _equipped(state: State, key: str) -> Equipped:

@@ -38,6 +38,8 @@ from domain.kernel.ids import new_id
 COOKIE = "bf_oauth_state"
 POPUP_PAGE = "/account/popup"
 """Where a sign-in in a window ends up unless told otherwise: that page hands the news to its opener."""
+SAML_PAGE = "/account/saml"
+"""Where a sign-in through an organisation's own identity provider begins."""
 
 
 @dataclass(frozen=True, slots=True)

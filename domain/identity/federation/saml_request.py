@@ -25,9 +25,7 @@ _PURPOSE = "saml request"
 _MAC = 16
 
 
-def url(
-    idp: IdentityProvider, sp: ServiceProvider, now: datetime, browser: str, return_to: str = "/"
-) -> str | None:
+def url(idp: IdentityProvider, sp: ServiceProvider, now: datetime, browser: str, return_to: str = "/") -> str | None:
     """Where to send a browser that wants to sign in (redirect binding); None where the provider takes none.
 
     `browser`: the secret that its cookie holds.

@@ -73,18 +73,28 @@ class ProviderChat:
         except (exceptions.ModelTimeoutError, TimeoutError) as late:
             raise (TimedOut() if deadline.over else Passing()) from late
         except exceptions.ModelAPIError as problem:
-            raise _judged(problem) from problem
+            judged = _judged(problem)
+            if self.guarded:
+                judged.facts["own"] = True  # it is the person's key that was looked at
+            raise judged from problem
         except exceptions.UserError as wrong:
             raise Refused("The provider cannot take a model of this name.", reason="unknown_model") from wrong
         except Exception as problem:  # what a garbled answer raises is the client library's affair: JSON, SSE, types
             raise Passing from problem
 
     async def _stream(self, request: ChatRequest, deadline: Deadline, emit: Emit) -> End:
+        if not self.guarded or self.base_url is None:
+            return await self._speak(self._model(), request, deadline, emit)
+        from domain.inference.drivers import guarded_http
+
+        async with guarded_http.client(max(1.0, deadline.remaining())) as http:
+            return await self._speak(self._model(http), request, deadline, emit)
+
+    async def _speak(self, model: Any, request: ChatRequest, deadline: Deadline, emit: Emit) -> End:
         from pydantic_ai import messages as said
         from pydantic_ai.models import ModelRequestParameters
         from pydantic_ai.tools import ToolDefinition
 
-        model = self._model()
         settings: Any = {
             "max_tokens": request.max_tokens or MAX_TOKENS,
             "timeout": deadline.remaining(),
@@ -134,12 +144,15 @@ class ProviderChat:
             response.provider_response_id,
         )
 
-    def _model(self) -> Any:
+    def _model(self, http: Any = None) -> Any:
+        """`http`: what carries the calls; None for the library's own."""
         if self.vendor == "anthropic":
             from pydantic_ai.models.anthropic import AnthropicModel
             from pydantic_ai.providers.anthropic import AnthropicProvider
 
-            return AnthropicModel(self.model, provider=AnthropicProvider(base_url=self.base_url, api_key=self.key))
+            return AnthropicModel(
+                self.model, provider=AnthropicProvider(base_url=self.base_url, api_key=self.key, http_client=http)
+            )
         if self.vendor in ("gemini", "vertex_ai"):
             return self._google()
         if self.vendor == "mistral":
@@ -149,14 +162,17 @@ class ProviderChat:
             return MistralModel(self.model, provider=MistralProvider(api_key=self.key, base_url=self.base_url))
         from pydantic_ai.models.openai import OpenAIChatModel
 
-        return OpenAIChatModel(self.model, provider=self._openai())
+        return OpenAIChatModel(self.model, provider=self._openai(http))
 
-    def _openai(self) -> Any:
+    def _openai(self, http: Any) -> Any:
         if self.vendor == "azure_openai":
             from pydantic_ai.providers.azure import AzureProvider
 
             return AzureProvider(
-                azure_endpoint=self.base_url, api_version=self.api_version or "2024-10-21", api_key=self.key
+                azure_endpoint=self.base_url,
+                api_version=self.api_version or "2024-10-21",
+                api_key=self.key,
+                http_client=http,
             )
         if self.vendor == "openrouter":
             from pydantic_ai.providers.openrouter import OpenRouterProvider
@@ -165,7 +181,7 @@ class ProviderChat:
         from pydantic_ai.providers.openai import OpenAIProvider
 
         base = XAI if self.vendor == "xai" and self.base_url is None else self.base_url
-        return OpenAIProvider(base_url=base, api_key=self.key)
+        return OpenAIProvider(base_url=base, api_key=self.key, http_client=http)
 
     def _google(self) -> Any:
         from pydantic_ai.models.google import GoogleModel
@@ -238,12 +254,12 @@ def _judged(problem: Any) -> DomainError:
     if isinstance(problem, exceptions.ModelServerError | exceptions.ModelConnectionError):
         return Passing()
     status = getattr(problem, "status_code", 0)
+    if status == 403:  # the key is known, and may not
+        return Refused("The key has no access to the model.", reason="no_access")
     if isinstance(problem, exceptions.ModelAuthenticationError) or status == 401:
         return Refused("The model's provider does not take the key.", reason="invalid_key")
     if isinstance(problem, exceptions.ModelNotFoundError) or status == 404:
         return Refused("The model's provider knows no such model.", reason="unknown_model")
-    if status == 403:
-        return Refused("The key has no access to the model.", reason="no_access")
     if status == 429:
         return LimitExceeded("The model's provider is limiting requests.", retry_after=5)
     if status >= 500 or status == 0:

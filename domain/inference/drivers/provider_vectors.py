@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from domain.inference.chat import Passing, Refused
+from domain.inference.drivers import addresses
 from domain.inference.ports import Deadline
 from domain.kernel import outgoing
 from domain.kernel.errors import LimitExceeded
@@ -18,6 +19,7 @@ GEMINI = "https://generativelanguage.googleapis.com/v1beta/openai"
 def dimensions_of(given: Mapping[str, Any], deadline: Deadline) -> int:
     """Send one short text. `given`: provider, key, address, model. Raises `Refused`, `Passing`, `LimitExceeded`."""
     url, headers = _place(given)
+    addresses.judge(url)
     answer = outgoing.client().post(
         url,
         headers=headers | {"Content-Type": "application/json"},

@@ -6,40 +6,33 @@ text or an `Unreadable`.
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import faulthandler
-import os
-import resource
-import select
-import signal
 import struct
-import sys
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import orjson
 
+from domain.kernel.confine import forked
+from domain.kernel.confine.forked import Limits
 from domain.knowledge import languages
 from domain.knowledge.extraction import plain, web
-from domain.knowledge.extraction.blocks import Extracted, Unreadable, packed
+from domain.knowledge.extraction.blocks import Code, Extracted, Unreadable, packed
 from domain.knowledge.extraction.readers import READERS
+
+__all__ = ["Limits", "Read", "read", "read_page"]
 
 MEMORY = "Reading the file takes more memory than it may have. It may be malformed; try to save it anew, or in parts."
 TIME = "Reading the file takes longer than it may. It may be malformed; try to save it anew, or in parts."
 DAMAGED = "The file is damaged and cannot be read."
 
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Bytes of memory beyond what the parent has, seconds of work, bytes of the compressed answer."""
-
-    memory: int = 640 << 20
-    seconds: float = 120.0
-    answer: int = 48 << 20
+DEATHS: Mapping[str, tuple[Code, str]] = {
+    "late": ("too_long", TIME),
+    "flood": ("too_long", "The document has more text than can be taken in."),
+    "fault": ("unreadable", "The file is damaged, or reading it takes more memory than it may have."),
+    "ended": ("unreadable", DAMAGED),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,53 +71,16 @@ def _confined(
     task: Callable[[], tuple[dict[str, Any], bytes]], limits: Limits, beat: Callable[[], None]
 ) -> tuple[dict[str, Any], bytes]:
     """What `task` answers in a child: JSON values and bytes. Raises `Unreadable`."""
-    ours, theirs = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(ours)
-        _be_child(task, limits, theirs)
-    os.close(theirs)
     try:
-        answer, outcome = _collect(ours, limits, beat)
-    finally:
-        os.close(ours)
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(child, signal.SIGKILL)
-        status = os.waitpid(child, 0)[1]
-    if outcome == "late":
-        raise Unreadable("too_long", TIME)
-    if outcome == "flood":
-        raise Unreadable("too_long", "The document has more text than can be taken in.")
-    if len(answer) < 4:
-        raise _death(status)
+        answer = forked.answer(lambda: _said(*_attempt(task)), limits, beat)
+    except forked.Died as died:
+        raise Unreadable(*DEATHS[died.how]) from None
     return _understood(answer)
 
 
-def _collect(pipe: int, limits: Limits, beat: Callable[[], None]) -> tuple[bytes, str]:
-    end = time.monotonic() + limits.seconds
-    parts: list[bytes] = []
-    size = 0
-    while (left := end - time.monotonic()) > 0:
-        if not select.select([pipe], [], [], min(0.5, left))[0]:
-            beat()
-            continue
-        piece = os.read(pipe, 1 << 20)
-        if not piece:
-            return b"".join(parts), "whole"
-        size += len(piece)
-        if size > limits.answer:
-            return b"", "flood"
-        parts.append(piece)
-    return b"", "late"
-
-
-def _death(status: int) -> Unreadable:
-    if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU:
-        return Unreadable("too_long", TIME)
-    # An allocation that fails in native code ends in abort() or a fault, as do bugs that a broken file finds.
-    if os.WIFSIGNALED(status) and os.WTERMSIG(status) in (signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS):
-        return Unreadable("unreadable", "The file is damaged, or reading it takes more memory than it may have.")
-    return Unreadable("unreadable", DAMAGED)
+def _said(head: dict[str, Any], content: bytes) -> tuple[bytes, bytes, bytes]:
+    told = orjson.dumps(head, default=list)
+    return struct.pack("<I", len(told)), told, content
 
 
 def _understood(answer: bytes) -> tuple[dict[str, Any], bytes]:
@@ -136,19 +92,6 @@ def _understood(answer: bytes) -> tuple[dict[str, Any], bytes]:
     if "failure" in head:
         raise Unreadable(head["code"], head["failure"])
     return head, answer[4 + length :]
-
-
-def _be_child(task: Callable[[], tuple[dict[str, Any], bytes]], limits: Limits, pipe: int) -> NoReturn:
-    try:
-        faulthandler.disable()  # a hostile file that kills its reader is no news for the parent's log
-        _confine(limits)
-        head, content = _attempt(task)
-        said = orjson.dumps(head, default=list)
-        _write(pipe, struct.pack("<I", len(said)) + said)
-        _write(pipe, content)
-    except BaseException:
-        os._exit(1)  # nothing of the parent's code may run in the child
-    os._exit(0)
 
 
 def _attempt(task: Callable[[], tuple[dict[str, Any], bytes]]) -> tuple[dict[str, Any], bytes]:
@@ -176,29 +119,3 @@ def _text_of(extracted: Extracted) -> tuple[dict[str, Any], bytes]:
         "details": extracted.details,
     }
     return head, packed(extracted.blocks)
-
-
-def _write(pipe: int, content: bytes) -> None:
-    view = memoryview(content)
-    while view:
-        view = view[os.write(pipe, view) :]
-
-
-def _confine(limits: Limits) -> None:
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM, signal.SIGUSR1):
-        signal.signal(number, signal.SIG_DFL)
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    quiet = os.open(os.devnull, os.O_RDWR)
-    for stream in (0, 1, 2):
-        os.dup2(quiet, stream)
-    sys.setrecursionlimit(2_000)
-    caps = [(resource.RLIMIT_CPU, int(limits.seconds) + 1), (resource.RLIMIT_CORE, 0), (resource.RLIMIT_FSIZE, 0)]
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: it does not outlive a killed parent
-        with open("/proc/self/statm") as statm:
-            mapped = int(statm.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
-        caps.append((resource.RLIMIT_AS, mapped + limits.memory))
-    for what, most in caps:
-        hard = resource.getrlimit(what)[1]
-        limit = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        resource.setrlimit(what, (limit, limit))

@@ -102,6 +102,7 @@ def upgrade() -> None:
         sa.Column("max_iterations", sa.Integer(), nullable=True),
         sa.Column("timeout_seconds", sa.Integer(), nullable=True),
         sa.Column("overrides", sa.Integer(), nullable=False),
+        sa.Column("copies", sa.Integer(), server_default="0", nullable=False),
         sa.Column("updated_by", sa.Uuid(), nullable=True),
         sa.Column("updated_at", TIME, nullable=True),
         sa.CheckConstraint("access IN ('allow', 'deny')", name="ck_platform_agent_setting_access"),

@@ -247,12 +247,12 @@
   }
 
   async function show() {
+    if (site.onward) return window.location.replace(site.onward);
     const panel = one("#signed-in");
     const answer = await call(site.calls.me, undefined, state.access);
     if (!answer.ok) {
       forget();
-      tell(one("#cannot"), told(answer).text).focus();
-      return;
+      return tell(one("#cannot"), told(answer).text).focus();
     }
     all("#way-in, .ways, #said").forEach((element) => { element.hidden = true; });
     one("#me").replaceChildren();
@@ -275,6 +275,7 @@
     panel.hidden = false;
     panel.focus();
     if (site.calls.sessions) await sessions();
+    return undefined;
   }
 
   async function sessions() {

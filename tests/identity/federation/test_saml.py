@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,12 @@ import pytest
 from lxml import etree
 
 from domain import billing
-from domain.identity import accounts, create_organisation, federation, memberships
+from domain.identity import accounts, create_organisation, federation, get_organisation, memberships
 from domain.identity.federation import saml, saml_metadata
 from domain.kernel.clock import FixedClock
 from domain.kernel.context import AnonymousActor, SystemActor
 from domain.kernel.db import Database
-from domain.kernel.errors import NotFound, Unavailable
+from domain.kernel.errors import Gone, NotFound, Unavailable
 from domain.kernel.ids import new_id
 
 NS = {
@@ -37,6 +38,8 @@ class World:
     def __init__(self, database: Database, idp: Any, organisation_id: UUID, saml_idp: Any) -> None:
         self.database, self.idp, self.organisation_id, self.made = database, idp, organisation_id, saml_idp
         self.clock = FixedClock(datetime.now(UTC))
+        self.browser: str | None = None
+        """What the cookie of whoever sits there holds."""
         self.sp = federation.registry.current().service_provider(organisation_id)
 
     def ctx(self) -> Any:
@@ -46,10 +49,11 @@ class World:
         return self.database.context(SystemActor("tests"), self.organisation_id, clock=self.clock)
 
     def request(self, redirect: str = "/") -> str:
+        way = federation.saml_flow.way_to(self.organisation_id)
         with self.ctx() as ctx:
-            url = federation.saml_flow.sign_in_url(ctx, self.organisation_id, redirect=redirect)
-        assert url is not None
-        return url
+            departure = federation.saml_flow.depart(ctx, way, redirect=redirect)
+        self.browser = departure.browser
+        return str(departure.location)
 
     def answer(self, request: str | None = None, **wishes: Any) -> str:
         """A posted response to a request of ours."""
@@ -61,12 +65,14 @@ class World:
         """Where the browser goes from the assertion consumer."""
         reading = federation.saml_flow.read(encoded, self.clock)
         with self.ctx() as ctx:
-            return str(federation.saml_flow.land(ctx, reading, relay).location)
+            landing = federation.saml_flow.land(ctx, reading, relay, browser=self.browser)
+        self.browser = landing.browser or self.browser
+        return str(landing.location)
 
     def sign_in(self, encoded: str, relay: str | None = None) -> Any:
         code = query(self.post(encoded, relay))["code"]
         with self.ctx() as ctx:
-            return federation.flows.pick_up(ctx, code)
+            return federation.flows.pick_up(ctx, code, browser=self.browser)
 
     def why(self, encoded: str) -> str:
         with pytest.raises(saml.Untrusted) as refused:
@@ -216,8 +222,6 @@ def test_who_was_disabled_in_the_organisation_stays_out(world: World) -> None:
 
 
 def test_the_sign_up_settings_of_the_organisation_hold(world: World) -> None:
-    from domain.identity import get_organisation
-
     with world.inside() as ctx:
         get_organisation(ctx).settings = {"signup": {"allowed_domains": ["elsewhere.example"]}}
     assert query(world.post(world.answer()))["error"] == "domain_not_allowed"
@@ -234,6 +238,11 @@ def test_without_the_tier_there_is_no_saml(world: World) -> None:
         world.post(answer)
     with world.ctx() as ctx, pytest.raises(federation.saml_flow.FeatureNeeded):
         federation.saml_flow.metadata(ctx, world.organisation_id)
+    way = federation.saml_flow.way_to(world.organisation_id)
+    with world.ctx() as ctx, pytest.raises(federation.saml_flow.FeatureNeeded):
+        federation.saml_flow.depart(ctx, way)
+    with world.ctx() as ctx:
+        assert not federation.saml_flow.is_offered(ctx)
 
 
 # --- time, place, and once -------------------------------------------------------------------------------------
@@ -243,25 +252,101 @@ def test_an_assertion_is_taken_once(world: World) -> None:
     answer = world.answer()
     world.sign_in(answer)
     assert world.why(answer) == "the request was answered before"
-    federation.registry.current().saml[world.organisation_id].unsolicited = True
-    federation.registry.current().saml[world.organisation_id].known = None
-    alone = world.answer(in_response_to=None)
-    world.sign_in(alone)
-    assert world.why(alone) == "it was taken before"
+    same = edited("//saml:Assertion", lambda node: node.set("ID", "_always-the-same"))
+    world.sign_in(world.answer(change=same))
+    assert world.why(world.answer(change=same)) == "it was taken before"
 
 
-def test_what_nobody_asked_for_is_taken_where_the_operator_allows_it_alone(world: World) -> None:
+# --- whose browser it is ---------------------------------------------------------------------------------------
+
+
+def let_begin(world: World) -> None:
+    source = federation.registry.current().saml[world.organisation_id]
+    source.unsolicited, source.known = True, None
+
+
+def test_an_answer_is_for_the_browser_that_asked(world: World) -> None:
+    """An attacker who posts their own answer from somebody else's browser signs nobody in there."""
+    attackers = world.answer()
+    world.request()  # the other browser may even be on its way to the provider itself
+    assert world.why(attackers) == "it answers no request of ours, or of another browser"
+    world.browser = None
+    assert world.why(attackers) == "it answers no request of ours, or of another browser"
+
+
+def test_a_pickup_is_for_the_browser_that_asked(world: World) -> None:
+    code = query(world.post(world.answer()))["code"]
+    for browser in (None, "another"):
+        with world.ctx() as ctx, pytest.raises(Gone):
+            federation.flows.pick_up(ctx, code, browser=browser)
+
+
+def test_what_nobody_asked_for_is_refused_unless_the_operator_lets_the_provider_begin(world: World) -> None:
     assert world.why(world.answer(in_response_to=None)) == "nobody asked for it"
 
 
+def test_a_sign_in_that_the_provider_begins_goes_back_to_it_and_ends_with_an_answer_of_ours(world: World) -> None:
+    let_begin(world)
+    alone = world.answer(in_response_to=None)
+    world.browser = None  # nobody has been here before
+    sent = world.post(alone, "/chat")
+    assert sent.startswith(f"{world.idp.url}/sso?")
+    assert query(sent)["RelayState"] == "/chat"
+    with world.ctx() as ctx:
+        assert accounts.find(ctx, world.idp.attributes["mail"]) is None  # nothing of that answer was believed
+    first = world.browser
+    arrival = world.sign_in(world.answer(sent), query(sent)["RelayState"])
+    assert (arrival.signed_in.account.email, arrival.redirect) == (world.idp.attributes["mail"], "/chat")
+    assert world.browser != first
+    assert world.post(world.answer(sent, in_response_to=None)).startswith(f"{world.idp.url}/sso?")  # another day
+
+
+def test_a_provider_that_never_answers_requests_does_not_go_round_in_circles(world: World) -> None:
+    let_begin(world)
+    world.post(world.answer(in_response_to=None))
+    sent_back = world.browser
+    answer = world.answer(in_response_to=None)
+    world.browser = sent_back
+    assert world.why(answer) == "the provider was asked and did not answer that"
+
+
+def test_a_provider_that_takes_no_requests_cannot_begin_either(world: World) -> None:
+    let_begin(world)
+    answer = world.answer(in_response_to=None)
+    source = federation.registry.current().saml[world.organisation_id]
+    source.known = replace(source.current(), sign_in_url=None)
+    world.browser = None
+    assert world.why(answer) == "nobody asked for it, and the provider takes no requests"
+    with world.ctx() as ctx, pytest.raises(Unavailable):
+        federation.saml_flow.depart(ctx, source.known)
+
+
+def test_an_organisation_is_found_by_its_short_name_when_it_has_a_provider(world: World) -> None:
+    with world.inside() as ctx:
+        slug = get_organisation(ctx).slug
+    with world.ctx() as ctx:
+        assert federation.saml_flow.organisation_named(ctx, f" {slug.upper()} ") == world.organisation_id
+        assert federation.saml_flow.is_offered(ctx)
+    with world.database.context(SystemActor("tests"), None, platform=True) as ctx:
+        without = create_organisation(ctx, name="Without", slug=f"none-{new_id().hex[-12:]}").slug
+    for name in (without, "nobody-of-this-name"):
+        with world.ctx() as ctx, pytest.raises(NotFound):
+            federation.saml_flow.organisation_named(ctx, name)
+
+
+# --- time ------------------------------------------------------------------------------------------------------
+
+
 def test_an_answer_belongs_to_a_request_of_ours_that_is_not_old(world: World) -> None:
-    assert world.why(world.answer(in_response_to="_made-up")) == "it answers no request of ours"
-    other = federation.saml_flow.saml_request.new_id(UUID(int=7), world.clock.now())
-    assert world.why(world.answer(in_response_to=other)) == "it answers no request of ours"
+    refused = "it answers no request of ours, or of another browser"
+    assert world.why(world.answer(in_response_to="_made-up")) == refused
+    world.request()
+    other = federation.saml_flow.saml_request.new_id(UUID(int=7), world.clock.now(), str(world.browser))
+    assert world.why(world.answer(world.request(), in_response_to=other)) == refused
     url = world.request()
     answer = world.answer(url, change=edited("//*[@NotOnOrAfter]", lambda node: node.set("NotOnOrAfter", stamp(7200))))
     world.clock.advance(timedelta(minutes=11))
-    assert world.why(answer) == "it answers no request of ours"
+    assert world.why(answer) == refused
 
 
 DEPARTURES: dict[str, tuple[str, Callable[[Any], None]]] = {

@@ -1,0 +1,1 @@
+"""Where containers can be: `local` (this server), `openai` (its containers API)."""
