@@ -4,7 +4,7 @@ import { follow } from "./events.js";
 import { byId, el, kept, say } from "./dom.js";
 import { doing, enter, quiet, tell } from "./page.js";
 import { Shelf } from "./shelf.js";
-import { Answer, message, note, question } from "./thread.js";
+import { Answer, failure, message, note, question } from "./thread.js";
 
 const PAGE = 30;
 const messages = byId("messages");
@@ -43,7 +43,7 @@ async function show(id, { push = true, focus = true } = {}) {
   bottom();
   const task = active.tasks.find((each) => each.conversation_id === id && each.status === "processing");
   if (task) await resume(task.task_id, visit);
-  else await unanswered(page.items[0], visit);
+  else await unanswered(page.items, active.tasks, visit);
 }
 
 function prepend(items) {
@@ -61,9 +61,11 @@ async function earlier() {
   thread.scrollTop += thread.scrollHeight - height;
 }
 
-/** Why the last question has no answer, while the server knows it. */
-async function unanswered(last, visit) {
-  if (!last || last.role !== "user" || !last.task_id) return;
+/** Why the last question has no answer, or not all of it, while the server knows it. `items`: the latest first. */
+async function unanswered([last, before], tasks, visit) {
+  if (!last || !last.task_id) return undefined;
+  const broken = last.role === "assistant" && tasks.some((each) => each.task_id === last.task_id && each.status === "failed");
+  if (last.role !== "user" && !broken) return undefined;
   let error = { code: "", message: "" };
   try {
     const result = await call("getChatResult", { path: { task_id: last.task_id } });
@@ -73,9 +75,8 @@ async function unanswered(last, visit) {
     if (gone.status === 409) return resume(last.task_id, visit); // it began between two calls
   }
   if (visit !== open.visit) return undefined;
-  const answer = new Answer(last.task_id);
-  messages.append(answer.element);
-  answer.fail(error, retry(last.content));
+  const asked = broken ? before : last;
+  (broken ? messages.lastElementChild : messages).append(failure(error, retry(asked ? asked.content : "")));
   return bottom();
 }
 

@@ -54,6 +54,12 @@ const WHY = {
   tool_failed: "A tool did not work",
 };
 
+/** Why there is no answer, or not all of it, as a line. */
+export function failure({ code, message: why }, ...more) {
+  const words = WHY[code] ? `${WHY[code]}. ` : "";
+  return note(el("strong", { class: "bad" }, "No answer. "), words, why && !words.startsWith(why) ? why : "", more.length ? " " : "", ...more);
+}
+
 /** An answer that is being worked on. */
 export class Answer {
   constructor(taskId) {
@@ -105,12 +111,11 @@ export class Answer {
   }
 
   /** There is none, or not all of it. */
-  fail({ code, message: why }, ...more) {
+  fail(error, ...more) {
     this.stop();
     this.work.end("Stopped");
     this.draw();
-    const words = WHY[code] ? `${WHY[code]}. ` : "";
-    this.element.append(note(el("strong", { class: "bad" }, "No answer. "), words, why && !words.startsWith(why) ? why : "", more.length ? " " : "", ...more));
+    this.element.append(failure(error, ...more));
     this.element.dispatchEvent(new CustomEvent("grown", { bubbles: true }));
   }
 
