@@ -8,14 +8,24 @@ that the client can send it, with the contract's own examples, and reads its ans
 from __future__ import annotations
 
 import json
+import os
+import re
+import signal
+import socket
+import struct
 import subprocess
 import sys
 import textwrap
-from collections.abc import Mapping
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from recipes import Person, World
 
 from thalweg.contract import clients, project, tools
 from thalweg.contract.findings import ContractError
@@ -295,6 +305,19 @@ def test_the_typescript_client_compiles_strictly_and_calls_every_operation(
     judge(surface, json.loads(run(["node", "dist/calls.mjs"], folder)))
 
 
+def typed(folder: Path, program: str) -> Any:
+    """What a program that uses the client in `folder` prints as JSON, after it has passed `tsc --strict` itself."""
+    uses = folder / "dist" / "uses"
+    uses.mkdir(exist_ok=True)
+    (uses / "main.ts").write_text("declare const console: { log(text: string): void };\n" + textwrap.dedent(program))
+    settings = json.loads((folder / "tsconfig.json").read_text())["compilerOptions"]
+    settings |= {"rootDir": ".", "outDir": "made", "declaration": False}
+    (uses / "tsconfig.json").write_text(json.dumps({"compilerOptions": settings, "include": ["main.ts"]}))
+    done = tools.npx(["typescript"], "tsc", "-p", "dist/uses", folder=folder)
+    assert done.returncode == 0, done.stdout[-3000:]
+    return json.loads(run(["node", "dist/uses/made/main.js"], folder))
+
+
 def test_the_typescript_client_invokes_a_brain_and_reads_its_stream(
     running: Any, tenant: Any, compiled: dict[str, clients.Client]
 ) -> None:
@@ -317,18 +340,168 @@ def test_the_typescript_client_invokes_a_brain_and_reads_its_stream(
     const status = await getBrainStatus({{ path, throwOnError: true }});
     console.log(JSON.stringify([events, page.data?.results.length, status.data.brain_id]));
     """
-    uses = folder / "dist" / "uses"
-    uses.mkdir(exist_ok=True)
-    (uses / "main.ts").write_text("declare const console: { log(text: string): void };\n" + textwrap.dedent(program))
-    settings = json.loads((folder / "tsconfig.json").read_text())["compilerOptions"]
-    settings |= {"rootDir": ".", "outDir": "made", "declaration": False}
-    (uses / "tsconfig.json").write_text(json.dumps({"compilerOptions": settings, "include": ["main.ts"]}))
-    done = tools.npx(["typescript"], "tsc", "-p", "dist/uses", folder=folder)
-    assert done.returncode == 0, done.stdout[-3000:]
-    events, learnt, brain = json.loads(run(["node", "dist/uses/made/main.js"], folder))
+    events, learnt, brain = typed(folder, program)
     assert (events[0], events[-2:]) == ("fast.triage", ["full.artifact", "string"])
     assert learnt >= 1
     assert brain == str(tenant.brain_id)
+
+
+class Torn:
+    """A way to the server on which the first stream of events breaks off after its third. Nobody works on turns until
+    the client is there again, so what it hears then was not said before."""
+
+    FRAMES = 3
+
+    def __init__(self, url: str, worker: int) -> None:
+        self.target = ("127.0.0.1", int(url.rpartition(":")[2]))
+        self.worker = worker
+        self.cuts = 0
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self.listener.close()
+        os.killpg(self.worker, signal.SIGCONT)
+
+    def _accept(self) -> None:
+        with suppress(OSError):  # the listener was closed
+            while True:
+                near, _ = self.listener.accept()
+                far = socket.create_connection(self.target)
+                threading.Thread(target=self._ask, args=(near, far), daemon=True).start()
+                threading.Thread(target=self._answer, args=(far, near), daemon=True).start()
+
+    def _ask(self, near: socket.socket, far: socket.socket) -> None:
+        with suppress(OSError):
+            while data := near.recv(65536):
+                far.sendall(data)
+                if self.cuts:
+                    os.killpg(self.worker, signal.SIGCONT)
+            far.shutdown(socket.SHUT_WR)
+
+    def _answer(self, far: socket.socket, near: socket.socket) -> None:
+        streams, heard, sent = False, b"", 0
+        with suppress(OSError), far, near:
+            while data := far.recv(65536):
+                heard += data
+                streams = streams or b"text/event-stream" in heard.lower()
+                if streams and not self.cuts:
+                    ends = [found.end() for found in re.finditer(rb"data: [^\n]*\n\n", heard)]
+                    if len(ends) >= self.FRAMES:
+                        self.cuts += 1
+                        os.killpg(self.worker, signal.SIGSTOP)
+                        near.sendall(heard[sent : ends[self.FRAMES - 1]])
+                        time.sleep(0.2)  # what was sent arrives before the end
+                        near.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                        return
+                near.sendall(data)
+                sent = len(heard)
+
+
+@pytest.fixture
+def torn(running: Any) -> Iterator[Torn]:
+    way = Torn(running.url, running.processes["worker"].pid)
+    yield way
+    way.close()
+
+
+def test_the_typescript_client_watches_a_chat_and_goes_on_where_the_connection_broke(
+    running: Any, world: World, torn: Torn, compiled: dict[str, clients.Client]
+) -> None:
+    """Thallus' frames hold data only: the program remembers `event_id` and asks for what is behind it."""
+    who = world.person("thallus")
+    program = f"""
+    import {{ getChatResult, listConversationMessages, startChat, streamChatProgress }} from "thallus-client";
+    import type {{ StreamChatProgressResponses }} from "thallus-client";
+    import {{ client }} from "thallus-client/client";
+    client.setConfig({{ baseUrl: "{torn.url}/thallus", auth: () => "{who.token}" }});
+    const question = "What is 12 times 12? Which documents tell of hedgehogs?";
+    const body = {{ message: question, mode: "research" as const }};
+    const task = (await startChat({{ body, throwOnError: true }})).data;
+    const path = {{ task_id: task.task_id }};
+    let last_id = "0";
+    let words = "";
+    const events: [string, string][] = [];
+    const heard: number[] = [];
+    let broken = 0;
+    for (let over = false; !over && heard.length < 9; ) {{
+      const before = events.length;
+      const how = {{ sseMaxRetryAttempts: 1, onSseError: () => {{ broken += 1; }} }};
+      const {{ stream }} = await streamChatProgress({{ path, query: {{ last_id }}, ...how }});
+      for await (const event of stream) {{
+        const told: StreamChatProgressResponses[200] = event;
+        if (told.update_type === "heartbeat") continue;
+        events.push([told.update_type, told.event_id]);
+        last_id = told.event_id;
+        if (told.update_type === "text_delta") words += told.delta;
+        over = told.update_type === "complete" || told.update_type === "error";
+      }}
+      heard.push(events.length - before);
+    }}
+    const result = (await getChatResult({{ path, throwOnError: true }})).data;
+    const said = await listConversationMessages({{ path: {{ conversation_id: task.conversation_id }} }});
+    console.log(JSON.stringify([events, heard, broken, words, result.response, said.data?.items.length]));
+    """
+    events, heard, broken, words, response, said = typed(compiled["thallus"].folder, program)
+    assert (torn.cuts, broken, len(heard), heard[0]) == (1, 1, 2, Torn.FRAMES)
+    task = task_of(world, who)
+    whole = [(each["update_type"], each["event_id"]) for each in watched(world, who, task)]
+    assert [tuple(each) for each in events] == whole, "each event once, in order"
+    assert events[-1][0] == "complete"
+    assert words == response
+    assert said == 2
+
+
+def test_the_typescript_client_goes_on_by_itself_where_events_have_ids(
+    running: Any, world: World, torn: Torn, compiled: dict[str, clients.Client]
+) -> None:
+    """Bee Flow's events have ids: the client sends the last one as `Last-Event-ID` and is not asked twice."""
+    who = world.person("beeflow")
+    program = f"""
+    import {{ listConversationMessages, streamChat, type StreamChatResponses }} from "beeflow-client";
+    import {{ client }} from "beeflow-client/client";
+    client.setConfig({{ baseUrl: "{torn.url}/beeflow", auth: () => "{who.token}" }});
+    const body = {{ messages: [{{ role: "user" as const, content: "What is 12 times 12?" }}] }};
+    let broken = 0;
+    const told: [string | undefined, string | undefined][] = [];
+    const {{ stream }} = await streamChat({{
+      body,
+      sseDefaultRetryDelay: 100,
+      sseMaxRetryAttempts: 4,
+      onSseError: () => {{ broken += 1; }},
+      onSseEvent: (event) => {{ told.push([event.event, event.id]); }},
+    }});
+    let words = "";
+    let conversation = "";
+    for await (const event of stream) {{
+      const one: StreamChatResponses[200] = event;
+      if ("text" in one && typeof one.text === "string") words += one.text;
+      if ("conversationId" in one && one.conversationId) conversation = one.conversationId;
+    }}
+    const said = await listConversationMessages({{ path: {{ id: conversation }}, throwOnError: true }});
+    console.log(JSON.stringify([told, broken, words, said.data.items.map((each) => [each.role, each.content])]));
+    """
+    told, broken, words, said = typed(compiled["beeflow"].folder, program)
+    events = [each for each in told if each[0] is not None]
+    assert (torn.cuts, broken) == (1, 1)
+    assert len({each[1] for each in events}) == len(events) > Torn.FRAMES
+    assert events[-1][0] == "done"
+    assert said == [["user", "What is 12 times 12?"], ["assistant", words]]
+
+
+def task_of(world: World, who: Person) -> str:
+    """The task that a person's program has started."""
+    reply = httpx.get(f"{world.url}/thallus/api/v1/chat/active", headers=who.headers(), timeout=30)
+    return str(reply.json()["tasks"][0]["task_id"])
+
+
+def watched(world: World, who: Person, task_id: str) -> list[dict[str, Any]]:
+    """Its events from the start, as anybody reads them who was not torn off."""
+    url = f"{world.url}/thallus/api/v1/chat/{task_id}/progress?last_id=0"
+    lines = httpx.get(url, headers=who.headers(), timeout=30).text.splitlines()
+    events = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: ")]
+    return [each for each in events if each["update_type"] != "heartbeat"]
 
 
 # --- Java --------------------------------------------------------------------------------------------

@@ -22,6 +22,14 @@ class Window:
         self.client = httpx.Client(base_url=url, timeout=30)
         self.facts: dict[str, Any] = {}
         self.bearer: str | None = None
+        self.cookie: str | None = None
+        """A browser sends a `Secure` cookie to its own machine over HTTP; this client does not: carried here."""
+
+    def keep(self, reply: httpx.Response) -> httpx.Response:
+        found = re.match(r"refresh_token=([^;]*)", reply.headers.get("set-cookie", ""))
+        if found is not None:
+            self.cookie = found[1] or None
+        return reply
 
     def open(self, page: str) -> httpx.Response:
         reply = self.client.get(f"/console/{page}", headers=BROWSER)
@@ -32,12 +40,13 @@ class Window:
         return reply
 
     def sign_in(self, email: str, password: str) -> httpx.Response:
-        return self.client.post("/thallus/api/v1/auth/login", json={"email": email, "password": password})
+        return self.keep(self.client.post("/thallus/api/v1/auth/login", json={"email": email, "password": password}))
 
     def renew(self) -> httpx.Response:
         """What a page does first."""
         where = self.facts["calls"]["refreshToken"]
-        reply = self.client.request(where["method"], where["url"])
+        headers = {} if self.cookie is None else {"Cookie": f"refresh_token={self.cookie}"}
+        reply = self.keep(self.client.request(where["method"], where["url"], headers=headers))
         if reply.is_success:
             self.bearer = reply.json()["access_token"]
         return reply
@@ -46,7 +55,7 @@ class Window:
         where = self.facts["calls"][name]
         url = re.sub(r"\{(\w+)\}", lambda found: (path or {})[found[1]], where["url"])
         headers = {"Authorization": f"Bearer {self.bearer}", **more.pop("headers", {})}
-        return self.client.request(where["method"], url, headers=headers, **more)
+        return self.keep(self.client.request(where["method"], url, headers=headers, **more))
 
 
 @pytest.fixture
@@ -104,6 +113,7 @@ def test_nobody_is_let_in_without_the_cookie_and_the_cookie_is_out_of_reach_of_s
     person = world.person("thallus")
     cookie = window.sign_in(person.email, person.password).headers["set-cookie"]
     assert "HttpOnly" in cookie
+    assert "Secure" in cookie
     assert "SameSite=Strict" in cookie
     assert "Path=/thallus/api/v1/auth" in cookie
     assert window.renew().status_code == 200

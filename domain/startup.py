@@ -30,7 +30,11 @@ class PlatformSettings(Protocol):
     @property
     def vision_model(self) -> str | None: ...
     @property
-    def embeddings(self) -> str: ...
+    def embeddings(self) -> Sequence[str]: ...
+    @property
+    def embeddings_base_url(self) -> str | None: ...
+    @property
+    def embeddings_api_key(self) -> Secret | None: ...
     @property
     def speech(self) -> str: ...
     @property
@@ -221,7 +225,9 @@ def _inference(settings: PlatformSettings) -> dict[str, Any]:
     driver, _, name = settings.model.partition(":")
     chosen: dict[str, Any] = {
         "model": driver,
-        "embeddings": settings.embeddings,
+        "embeddings": list(settings.embeddings),
+        "embeddings_base_url": settings.embeddings_base_url,
+        "embeddings_api_key": None if settings.embeddings_api_key is None else settings.embeddings_api_key.reveal(),
         "speech": settings.speech,
         "voice": settings.voice,
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -16,8 +17,12 @@ from domain.kernel.errors import Unavailable
 T = TypeVar("T")
 
 LEFT_BEHIND = 16
-"""Threads that heeded no deadline and that a process bears; past it, slow work fails at once."""
-_left: set[threading.Thread] = set()
+"""Threads that heed no deadline and that a process bears; past it, slow work fails at once."""
+HEEDED = 3.0
+"""Seconds in which work that was told to stop has stopped. Until then it is none of those: when many turns beside each
+other are cancelled at once, the next one's work must not fail for it."""
+_left: dict[threading.Thread, float] = {}
+"""When each was told to stop."""
 _lock = threading.Lock()
 
 
@@ -49,8 +54,10 @@ def beside(
 ) -> T:
     """Run `work` in a thread until it ends or `deadline` is over. Raises as `speak`."""
     with _lock:
-        _left.difference_update([thread for thread in _left if not thread.is_alive()])
-        if len(_left) >= LEFT_BEHIND:
+        for thread in [each for each in _left if not each.is_alive()]:
+            del _left[thread]
+        told_by = time.monotonic() - HEEDED
+        if sum(told <= told_by for told in _left.values()) >= LEFT_BEHIND:
             raise Unavailable("Too much slow work is under way.", retry_after=10)
     said = words or queue.SimpleQueue()
     box: list[T] = []
@@ -76,7 +83,7 @@ def beside(
                     thread.join(0.6)  # most work looks at its deadline often
                     if thread.is_alive():
                         with _lock:
-                            _left.add(thread)
+                            _left[thread] = time.monotonic()
                         raise TimedOut from None
                 continue
             if not kind:
@@ -86,7 +93,7 @@ def beside(
         deadline.cancel()
         if thread.is_alive():
             with _lock:
-                _left.add(thread)
+                _left[thread] = time.monotonic()
         raise
     if problems:
         raise problems[0]

@@ -83,8 +83,9 @@ def _look(ctx: Ctx, policy: Policy, key: str) -> Account | None:
     mine = and_(Account.email_key == key, Account.erased_at.is_(None))
     locked_until, place_until = guard.locks(ctx, policy, key)
     asked = select(Account, locked_until, place_until).select_from(one).outerjoin(Account, mine)
-    account, *waits = ctx.session.execute(asked).one()
-    guard.refuse(ctx, *waits)
+    found = ctx.session.execute(asked).one()
+    guard.refuse(ctx, found[1], found[2])
+    account: Account | None = found[0]
     return account
 
 

@@ -15,11 +15,12 @@ from domain.inference.drivers.demo import Demo, installed
 from domain.inference.drivers.extractive import Extractive
 from domain.inference.drivers.minilm import MiniLM
 from domain.inference.drivers.provider import Provider
+from domain.inference.drivers.provider_vectors import ProviderVectors
 from domain.inference.drivers.speech import Blind, Silent, Whisper
 from domain.inference.drivers.speech_provider import ProviderSpeech
 from domain.inference.drivers.voice_provider import Mute, ProviderVoice
 from domain.inference.ports import Embedder, ImageDescriber, LanguageModel, Speaker, Transcriber
-from domain.inference.settings import InferenceSettings, checked
+from domain.inference.settings import InferenceSettings, VectorModel, checked
 from domain.kernel.errors import Invalid
 
 
@@ -35,6 +36,10 @@ class Drivers:
     describer: ImageDescriber = field(default_factory=Blind)
     chats: Mapping[str, ChatModel] = field(default_factory=dict)
     """The models that talk, by the same names; `extractive` is always there."""
+    embedders: Mapping[str, Embedder] = field(default_factory=dict)
+    """What collections may be embedded with beside `embedder`, by name: providers' models."""
+    for_collections: str | None = None
+    """The one of `embedders` that new collections are embedded with; None: `embedder`."""
 
     def language(self, name: str | None = None) -> LanguageModel:
         """The language model `name` (None: the default). Raises `Invalid` for one that is not configured."""
@@ -56,6 +61,9 @@ class Drivers:
         """Load everything an invocation needs, so that the first one does not wait for it."""
         self.embedder.warm()
         self.language().warm()
+        for each in self.chats.values():  # an agent may ask for any of them by name
+            if isinstance(each, ProviderChat):
+                each.warm()
 
 
 def build(settings: InferenceSettings) -> Drivers:
@@ -99,7 +107,21 @@ def build(settings: InferenceSettings) -> Drivers:
         speaker=_speaker(settings),
         describer=chosen if isinstance(chosen, Provider) and chosen.sees else Blind(),
         chats=chats,
+        embedders=(providers := _vectors(settings)),
+        for_collections=None if settings.embeddings[0] == "minilm" else next(iter(providers)),
     )
+
+
+def _vectors(settings: InferenceSettings) -> dict[str, Embedder]:
+    # A key belongs to its address: one of another address is not sent along.
+    if settings.embeddings_base_url or settings.embeddings_api_key:
+        key, address = settings.embeddings_api_key, settings.embeddings_base_url
+    else:
+        key, address = settings.openai_api_key, settings.openai_base_url
+    models = [VectorModel.of(entry) for entry in settings.embeddings if entry != "minilm"]
+    return {
+        each.name: ProviderVectors(each.name, each.model, each.dimensions, key or "none", address) for each in models
+    }
 
 
 def _transcriber(settings: InferenceSettings) -> Transcriber:

@@ -9,6 +9,39 @@ from typing import Any
 from marshmallow import RAISE, Schema, ValidationError, fields, post_load, validate, validates_schema
 
 MODELS = ("extractive", "demo", "openai", "anthropic")
+SIZES = (384, 768, 1024, 1536)
+"""Numbers that a vector may have here."""
+KNOWN = {"text-embedding-3-small": 1536, "text-embedding-3-large": 1536, "text-embedding-ada-002": 1536}
+"""Sizes of models whose name says enough. What is larger by nature (`3-large`: 3072) is asked for in this one."""
+
+
+@dataclass(frozen=True, slots=True)
+class VectorModel:
+    """A provider's embedding model, as `openai:<model>` or `openai:<model>@<size>` names it."""
+
+    model: str
+    dimensions: int
+
+    @property
+    def name(self) -> str:
+        """What collections keep and partners read. Vectors of another size are another model's."""
+        usual = KNOWN.get(self.model) == self.dimensions
+        return f"openai:{self.model}" if usual else f"openai:{self.model}@{self.dimensions}"
+
+    @classmethod
+    def of(cls, entry: str) -> VectorModel:
+        """Raises `ValueError` that says what is missing."""
+        driver, _, rest = entry.partition(":")
+        model, _, size = rest.rpartition("@")
+        if not (model and size.isdecimal()):  # a name may hold an `@` of its own
+            model, size = rest, str(KNOWN.get(rest, ""))
+        if driver != "openai" or not model or len(model) > 100:
+            raise ValueError("each is `minilm`, `openai:<name>` or `openai:<name>@<size>`")
+        if not size:
+            raise ValueError(f"the size of the vectors of {model} has to be said: `{entry}@<size>`")
+        if int(size) not in SIZES:
+            raise ValueError(f"vectors have {', '.join(map(str, SIZES[:-1]))} or {SIZES[-1]} numbers here, not {size}")
+        return cls(model, int(size))
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +56,12 @@ class InferenceSettings:
     anthropic_model: str = "claude-haiku-4-5"
     images: bool = False
     """The provider's model sees images."""
-    embeddings: str = "minilm"
+    embeddings: tuple[str, ...] = ("minilm",)
+    """Embedding models of collections, the first that of new ones: `minilm`, `openai:<name>`, `openai:<name>@<size>`.
+    What else has vectors (memory, conversations, intents) has them of `minilm`."""
+    embeddings_api_key: str | None = field(default=None, repr=False)
+    embeddings_base_url: str | None = None
+    """Where the embedding models are, if not where `openai_base_url` says."""
     speech: str = "auto"
     """`auto` or `whisper`: the extra's model; `off`; `openai:<name>`; or a name or folder that faster-whisper knows."""
     voice: str = "off"
@@ -44,7 +82,9 @@ class _Settings(Schema):
     anthropic_base_url = fields.Url(allow_none=True, schemes={"http", "https"}, require_tld=False)
     anthropic_model = fields.String(validate=validate.Length(min=1, max=200))
     images = fields.Boolean()
-    embeddings = fields.String(validate=validate.OneOf(["minilm"]))
+    embeddings = fields.List(fields.String(validate=validate.Length(1, 120)), validate=validate.Length(1, 8))
+    embeddings_api_key = fields.String(allow_none=True, validate=validate.Length(min=1, max=500))
+    embeddings_base_url = fields.Url(allow_none=True, schemes={"http", "https"}, require_tld=False)
     speech = fields.String(validate=validate.Length(min=1, max=500))
     voice = fields.String(validate=validate.Regexp(r"\A(off|openai:\S{1,200})\Z"))
     threads = fields.Integer(validate=validate.Range(1, 64))
@@ -60,8 +100,24 @@ class _Settings(Schema):
         if data.get("images") and chosen not in ("openai", "anthropic"):
             raise ValidationError("only a provider's model can see images", "images")
 
+    @validates_schema
+    def _vectors(self, data: dict[str, Any], **_: Any) -> None:
+        named = [entry for entry in data.get("embeddings", ()) if entry != "minilm"]
+        try:
+            names = [VectorModel.of(entry).name for entry in named]
+        except ValueError as wrong:
+            raise ValidationError(str(wrong), "embeddings") from None
+        if len(set(names)) < len(names):
+            raise ValidationError("one is named twice", "embeddings")
+        if names and not any(
+            data.get(key) for key in ("embeddings_api_key", "embeddings_base_url", "openai_api_key", "openai_base_url")
+        ):
+            raise ValidationError("a provider's model needs embeddings_api_key or openai_api_key", "embeddings")
+
     @post_load
     def _made(self, data: dict[str, Any], **_: Any) -> InferenceSettings:
+        if "embeddings" in data:
+            data["embeddings"] = tuple(data["embeddings"])
         return InferenceSettings(**data)
 
 

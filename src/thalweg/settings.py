@@ -217,11 +217,29 @@ class Settings:
         "The model that reads images, `openai:<name>` or `anthropic:<name>`. Not set: images are refused.",
         Text(validate=validate.Regexp(r"\A(openai|anthropic):\S+\Z"), says="openai:<name> or anthropic:<name>"),
     )
-    embeddings: str = setting(
+    embeddings: tuple[str, ...] = setting(
         "models",
-        "What places texts in vector space: `minilm` (local) or `openai:<name>`.",
-        Text(validate=validate.Regexp(r"\A(minilm|openai:\S+)\Z"), says="minilm or openai:<name>"),
-        "minilm",
+        "Models that place the passages of documents in vector space: `minilm` (local), `openai:<name>` or "
+        "`openai:<name>@<size>`, the size being how many numbers a vector of the model has (384, 768, 1024 or 1536; "
+        "OpenAI's own models need none). The first is that of new collections, and of a collection that is indexed "
+        "anew; the others go on serving the collections that were made with them. Memory and conversations always "
+        "use `minilm`.",
+        Names(
+            item=Text(
+                validate=validate.Regexp(r"\A(minilm|openai:\S+)\Z"),
+                says="minilm, openai:<name> or openai:<name>@<size>",
+            )
+        ),
+        ("minilm",),
+    )
+    embeddings_base_url: str | None = setting(
+        "models",
+        "Address of the server of the embedding models, where it is not that of `openai_base_url`. It speaks OpenAI's "
+        "protocol (`/embeddings`).",
+        Text(validate=validate.URL(schemes={"http", "https"}, require_tld=False), says="an http or https address"),
+    )
+    embeddings_api_key: Secret | None = setting(
+        "models", "Key for `embeddings_base_url`. Without either of the two, OpenAI's address and key are used.", SecretText()
     )
     speech: str = setting(
         "models",

@@ -78,6 +78,7 @@ def test_threads_are_fine_in_a_child() -> None:
         (lambda: time.sleep(60), "late"),
         (lambda: os.abort(), "fault"),
         (lambda: os._exit(0), "ended"),
+        (lambda: os.kill(os.getpid(), signal.SIGKILL), "killed"),
         (lambda: os._exit(3), "ended"),
         (lambda: [b"x" * (2 << 20)], "flood"),
     ],

@@ -42,7 +42,9 @@ class DemoChat:
             usage.update(chunk.get("usage") or {})
             return deadline.over
 
-        self._demo.chat(_messages(request), min(request.max_tokens or 400, 400), request.temperature or 0.0, each)
+        self._demo.chat(
+            _messages(request), min(request.max_tokens or 400, 400), request.temperature or 0.0, each, deadline
+        )
         if deadline.over:
             raise TimedOut
         if broken:

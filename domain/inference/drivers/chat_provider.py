@@ -1,15 +1,18 @@
 """Chat with a provider's model through pydantic-ai: OpenAI, Anthropic, Gemini, Mistral, xAI, OpenRouter, Azure OpenAI,
 Vertex AI, and any server that speaks OpenAI's protocol.
 
-Imported with the first use (1.6 s, 145 MB), one event loop and client a call. The client's own retries are off: what
-may be tried again is decided in `domain.inference.chat`.
+Imported with the first use (1.6 s, 145 MB) or when a worker warms up; one event loop and client a call, so calls share
+nothing but certificates. The client's own retries are off: what may be tried again is decided in
+`domain.inference.chat`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
 import math
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +24,12 @@ from domain.kernel.errors import DomainError, LimitExceeded
 
 VENDORS = ("openai", "anthropic", "gemini", "mistral", "xai", "openrouter", "azure_openai", "vertex_ai")
 XAI = "https://api.x.ai/v1"
+_MODULES = {"anthropic": "anthropic", "gemini": "google", "vertex_ai": "google", "mistral": "mistral"}
+"""Where a vendor's model is in the library; the others speak OpenAI's protocol."""
+_THEIR_OWN = ("gemini", "vertex_ai", "mistral", "openrouter")
+"""Make their client themselves, and close it when they are left."""
+_importing = threading.Lock()
+"""Turns run beside each other: two that import halves of one library at once could each meet the other's."""
 MAX_TOKENS = 4096
 """Of an answer, where nobody says otherwise: Anthropic's protocol needs a number."""
 GO_ON = (
@@ -50,7 +59,15 @@ class ProviderChat:
     def name(self) -> str:
         return f"{self.vendor}:{self.model}"
 
+    def warm(self) -> None:
+        """Import what a call needs. Thread-safe."""
+        with _importing:
+            for name in ("direct", "messages", "tools", f"models.{_MODULES.get(self.vendor, 'openai')}"):
+                importlib.import_module(f"pydantic_ai.{name}")
+            importlib.import_module("domain.inference.drivers.guarded_http")
+
     def generate(self, request: ChatRequest, deadline: Deadline, emit: Emit) -> End:
+        self.warm()
         from pydantic_ai import exceptions
 
         if self.guarded and self.base_url is not None:
@@ -83,11 +100,14 @@ class ProviderChat:
             raise Passing from problem
 
     async def _stream(self, request: ChatRequest, deadline: Deadline, emit: Emit) -> End:
-        if not self.guarded or self.base_url is None:
-            return await self._speak(self._model(), request, deadline, emit)
         from domain.inference.drivers import guarded_http
 
-        async with guarded_http.client(max(1.0, deadline.remaining())) as http:
+        seconds = max(1.0, deadline.remaining())
+        if self.vendor in _THEIR_OWN:
+            async with self._model() as model:
+                return await self._speak(model, request, deadline, emit)
+        guarded = self.guarded and self.base_url is not None
+        async with guarded_http.client(seconds) if guarded else guarded_http.open_client(seconds) as http:
             return await self._speak(self._model(http), request, deadline, emit)
 
     async def _speak(self, model: Any, request: ChatRequest, deadline: Deadline, emit: Emit) -> End:

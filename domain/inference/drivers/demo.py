@@ -7,7 +7,8 @@ from __future__ import annotations
 import copy
 import importlib.util
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ class Demo:
 
     def __init__(self) -> None:
         self._loading = threading.Lock()
+        self._speaking = threading.Lock()
+        """The model does one thing at a time. Whoever waits for it waits here, where a deadline is heeded."""
         self._server: Any = None
 
     def warm(self) -> None:
@@ -58,8 +61,8 @@ class Demo:
             seen["usage"] = chunk.get("usage") or seen.get("usage")
             return deadline.over
 
-        deadline.check()
-        server.handle_chat_completions(request, each)
+        with self._turn(deadline):
+            server.handle_chat_completions(request, each)
         if deadline.over:
             raise TimedOut
         if seen.get("error"):
@@ -76,20 +79,35 @@ class Demo:
         max_tokens: int,
         temperature: float,
         each: Callable[[dict[str, Any]], bool],
+        deadline: Deadline,
     ) -> None:
-        """Speak freely. `each` takes every chunk of the answer, and stops the model by answering True."""
-        self._loaded().handle_chat_completions(
-            {
-                "messages": messages,
-                "max_tokens": max_tokens,
-                "temperature": temperature,
-                "seed": 1,
-                "repeat_penalty": 1.1,
-                "stream": True,
-                "stream_options": {"include_usage": True},
-            },
-            each,
-        )
+        """Speak freely, when it is one's turn. `each` takes every chunk of the answer, and stops the model by answering
+        True. Raises `TimedOut` when the deadline is over before."""
+        server = self._loaded()
+        with self._turn(deadline):
+            server.handle_chat_completions(
+                {
+                    "messages": messages,
+                    "max_tokens": max_tokens,
+                    "temperature": temperature,
+                    "seed": 1,
+                    "repeat_penalty": 1.1,
+                    "stream": True,
+                    "stream_options": {"include_usage": True},
+                },
+                each,
+            )
+
+    @contextmanager
+    def _turn(self, deadline: Deadline) -> Iterator[None]:
+        deadline.check()
+        while not self._speaking.acquire(timeout=0.1):
+            deadline.check()
+        try:
+            deadline.check()
+            yield
+        finally:
+            self._speaking.release()
 
     def _loaded(self) -> Any:
         if self._server is None:

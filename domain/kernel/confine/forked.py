@@ -33,7 +33,8 @@ class Limits:
 
 class Died(Exception):
     """There is no answer. `how`: `late` (its time was over), `flood` (it answered more than it may), `fault` (killed by
-    the kernel for a bug, or because memory ran out in native code) or `ended`."""
+    the kernel for a bug, or because memory ran out in native code), `killed` (from outside: by the machine for want of
+    memory, or by hand) or `ended`."""
 
     def __init__(self, how: str) -> None:
         super().__init__(how)
@@ -87,6 +88,9 @@ def _way(status: int) -> str:
     # An allocation that fails in native code ends in abort() or a fault, as do bugs that a broken file finds.
     if os.WIFSIGNALED(status) and os.WTERMSIG(status) in (signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS):
         return "fault"
+    # Its own limits end otherwise: it is stopped at `seconds` before its processor time is over.
+    if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
+        return "killed"
     return "ended"
 
 

@@ -1,7 +1,8 @@
 """Reading what a stranger sent: in a child process with limits on memory, time, files and output, never in this one.
 
 Public: `read(path, kind)`, `read_page(source, url)`, `Limits`. Whatever the file does to its reader, the parent gets
-text or an `Unreadable`.
+text or an `Unreadable`. A reader that was killed from outside says nothing of the file: that is `Unavailable`, and the
+job is tried again.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import orjson
 
 from domain.kernel.confine import forked
 from domain.kernel.confine.forked import Limits
+from domain.kernel.errors import Unavailable
 from domain.knowledge import languages
 from domain.knowledge.extraction import plain, web
 from domain.knowledge.extraction.blocks import Code, Extracted, Unreadable, packed
@@ -70,10 +72,12 @@ def read_page(source: bytes, url: str, limits: Limits | None = None) -> web.Page
 def _confined(
     task: Callable[[], tuple[dict[str, Any], bytes]], limits: Limits, beat: Callable[[], None]
 ) -> tuple[dict[str, Any], bytes]:
-    """What `task` answers in a child: JSON values and bytes. Raises `Unreadable`."""
+    """What `task` answers in a child: JSON values and bytes. Raises `Unreadable`, and `Unavailable` when it was killed."""
     try:
         answer = forked.answer(lambda: _said(*_attempt(task)), limits, beat)
     except forked.Died as died:
+        if died.how == "killed":
+            raise Unavailable("The process that read the file was ended by SIGKILL.") from None
         raise Unreadable(*DEATHS[died.how]) from None
     return _understood(answer)
 

@@ -1,0 +1,328 @@
+"""Reading a document in survives `kill -9` in each of its stages: it ends complete, each passage once.
+
+The real workers (`untrusted`, `default`) and scheduler on real servers. Whoever dies in a stage is found by what the
+database says after the blow: a document that had gone on meanwhile is no proof, and another one is sent.
+`THALWEG_TEST_FAULT_DOCUMENTS` sets how many blows each stage gets (default 2).
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from uuid import UUID, uuid4
+
+import psutil
+import psycopg
+import pytest
+
+from domain import billing, identity, knowledge, migrations, storage
+from domain.identity.models import Account
+from domain.kernel import crypto
+from domain.kernel.context import SystemActor, UserActor
+from domain.kernel.db import Database
+from domain.startup import load_tables
+from thalweg.embedded.postgres import Postgres
+from thalweg.embedded.valkey import Valkey
+
+pytestmark = pytest.mark.faults
+
+ROOT = Path(__file__).resolve().parents[2]
+BLOWS = int(os.environ.get("THALWEG_TEST_FAULT_DOCUMENTS", "2"))
+PARTS = {
+    "untrusted": ("worker", "--queue", "untrusted"),
+    "default": ("worker", "--queue", "default"),
+    "scheduler": ("scheduler",),
+}
+TEXT = (ROOT / "docs" / "operations.md").read_bytes()
+PERMISSIONS = frozenset({"documents:read", "documents:write", "knowledge:read", "knowledge:write"})
+
+
+def slow_to_read() -> bytes:
+    """A Word document that takes seconds to read and has few words: paragraphs without any, in the main."""
+    space = "http://schemas.openxmlformats.org/"
+    words = "".join(f"<w:p><w:r><w:t>Words of paragraph {n} of the agreement.</w:t></w:r></w:p>" for n in range(300))
+    parts = {
+        "[Content_Types].xml": f"<Types xmlns='{space}package/2006/content-types'><Default Extension='rels' "
+        "ContentType='application/vnd.openxmlformats-package.relationships+xml'/><Override "
+        "PartName='/word/document.xml' ContentType='application/vnd.openxmlformats-officedocument.wordprocessingml."
+        "document.main+xml'/></Types>",
+        "_rels/.rels": f"<Relationships xmlns='{space}package/2006/relationships'><Relationship Id='r' "
+        f"Type='{space}officeDocument/2006/relationships/officeDocument' Target='word/document.xml'/></Relationships>",
+        "word/document.xml": f"<w:document xmlns:w='{space}wordprocessingml/2006/main'><w:body>{words}"
+        f"{'<w:p><w:r><w:t> </w:t></w:r></w:p>' * 10_000}</w:body></w:document>",
+    }
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as container:
+        for name, content in parts.items():
+            container.writestr(name, content)
+    return made.getvalue()
+
+
+class House:
+    """The processes that read documents in, started again when they die."""
+
+    def __init__(self, folder: Path) -> None:
+        self.postgres, self.valkey = Postgres(folder / "postgres"), Valkey(folder / "valkey")
+        database_url = self.postgres.start()
+        migrations.upgrade(database_url)
+        load_tables()
+        self.database = Database(database_url)
+        self.watching = psycopg.connect(str(database_url), autocommit=True)
+        key = crypto.KeyRing.new_key()
+        crypto.use(crypto.KeyRing({"test": key}))
+        storage.bind(
+            SimpleNamespace(
+                blob_url=None,
+                data_dir=folder / "data",
+                base_url="http://127.0.0.1:8080",
+                storage_quota_bytes=0,
+                storage_file_bytes=1 << 30,
+            )
+        )
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("THALWEG_")},
+            "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")]),
+            "THALWEG_ENVIRONMENT": "test",
+            "THALWEG_DATABASE_URL": database_url,
+            "THALWEG_REDIS_URL": self.valkey.start(),
+            "THALWEG_SECRET_KEYS": f"test:{key}",
+            "THALWEG_DATA_DIR": str(folder / "data"),
+        }
+        self.log_path = folder / "processes.log"
+        self.log = self.log_path.open("ab")
+        with self.database.context(SystemActor("test"), None, platform=True) as ctx:
+            self.organisation = identity.create_organisation(ctx, name="Survivors", slug="survivors").id
+        with self.database.context(SystemActor("test"), self.organisation) as ctx:
+            billing.subscribe(ctx, "enterprise", "thallus")
+        self.children = {name: self._spawn(name) for name in PARTS}
+        self.closing = threading.Event()
+        self.supervisor = threading.Thread(target=self._supervise, daemon=True)
+        self.supervisor.start()
+
+    def close(self) -> None:
+        self.closing.set()
+        self.supervisor.join()
+        for child in self.children.values():
+            child.kill()
+            child.wait()
+        self.watching.close()
+        self.database.dispose()
+        self.valkey.stop()
+        self.postgres.stop()
+        self.log.close()
+
+    def upload(self, content: bytes, filename: str) -> UUID:
+        """A document in the collection of somebody new, so that the same bytes may be there often."""
+        with self.database.context(SystemActor("test"), None, platform=True) as ctx:
+            mail = f"{uuid4().hex}@example.org"
+            account = Account(email=mail, email_key=mail, name="A person", source="signup")
+            ctx.session.add(account)
+            ctx.session.flush()
+            person = UserActor(account.id)
+        with self.database.context(person, self.organisation, PERMISSIONS) as ctx:
+            return knowledge.upload(ctx, io.BytesIO(content), filename=filename).document.id
+
+    def ask(self, query: str, *given: Any) -> list[tuple[Any, ...]]:
+        return list(self.watching.execute(query, given).fetchall())
+
+    def stage(self, document_id: UUID) -> tuple[str, str | None]:
+        """(state, stage) of the document's entry."""
+        [row] = self.ask("SELECT state, stage FROM collection_entry WHERE document_id = %s", document_id)
+        return row[0], row[1]
+
+    def passages(self, document_id: UUID) -> list[tuple[int, str]]:
+        query = "SELECT ordinal, text FROM chunk WHERE document_id = %s ORDER BY ordinal"
+        return [(ordinal, text) for ordinal, text in self.ask(query, document_id)]
+
+    def at_work(self, part: str) -> bool:
+        job = "knowledge.index" if part == "untrusted" else "knowledge.embed"
+        return bool(self.ask("SELECT 1 FROM job WHERE state = 'running' AND name = %s", job))
+
+    def come_to(self, document_id: UUID, look: Callable[[], bool], seconds: float = 90.0) -> bool:
+        """Wait until `look` says so; False: the document ended before."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if look():
+                return True
+            if self.stage(document_id)[0] in ("completed", "failed"):
+                return False
+            time.sleep(0.002)
+        raise AssertionError(f"the document stayed {self.stage(document_id)}: {self.log_path.read_text()[-3000:]}")
+
+    def ended(self, document_ids: list[UUID], seconds: float = 180.0) -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            left = [each for each in document_ids if self.stage(each)[0] not in ("completed", "failed")]
+            if not left:
+                return
+            time.sleep(0.2)
+        jobs = self.ask("SELECT name, state, attempts, last_error FROM job WHERE state <> 'done'")
+        raise AssertionError(f"not read: {[self.stage(each) for each in left]}, {jobs}")
+
+    def family(self, levels: int) -> list[psutil.Process]:
+        """Descendants of the worker of `untrusted` so many levels down: 1 the job's process, 2 the reader of a file."""
+        found = [psutil.Process(self.children["untrusted"].pid)]
+        for _ in range(levels):
+            found = [child for each in found for child in _children(each)]
+        return found
+
+    def _supervise(self) -> None:
+        while not self.closing.wait(0.1):
+            for name, child in list(self.children.items()):
+                if child.poll() is not None:
+                    self.children[name] = self._spawn(name)
+
+    def _spawn(self, name: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "thalweg", *PARTS[name], "--parent", str(os.getpid())],
+            cwd=ROOT,
+            env=self.environment,
+            stdout=self.log,
+            stderr=self.log,
+        )
+
+
+def _children(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return list(process.children())
+    except psutil.NoSuchProcess:
+        return []
+
+
+@pytest.fixture(scope="module")
+def house() -> Iterator[House]:
+    # Not pytest's folder: it is private, and Postgres runs as a user of its own where we are root.
+    with tempfile.TemporaryDirectory(prefix="thalweg-faults-", ignore_cleanup_errors=True) as folder:
+        os.chmod(folder, 0o755)
+        house = House(Path(folder))
+        try:
+            yield house
+        finally:
+            house.close()
+
+
+@pytest.fixture(scope="module")
+def whole(house: House) -> dict[str, list[tuple[int, str]]]:
+    """The passages of each file where nobody was killed."""
+    ids = {name: house.upload(content, name) for name, content in files().items()}
+    house.ended(list(ids.values()))
+    found = {name: house.passages(document_id) for name, document_id in ids.items()}
+    assert all(len(passages) > 5 for passages in found.values())
+    return found
+
+
+_files: dict[str, bytes] = {}
+
+
+def files() -> dict[str, bytes]:
+    if not _files:
+        _files.update({"slow.docx": slow_to_read(), "operations.md": TEXT})
+    return _files
+
+
+def reader_is_up(house: House) -> bool:
+    return bool(house.family(2))
+
+
+STAGES: dict[str, tuple[str, str, str, Callable[[House], list[int]]]] = {
+    # what dies: the file, the stage in the database, whose queue it is, the processes that are killed
+    "the worker while a child reads": (
+        "slow.docx", "extracting", "untrusted", lambda house: [house.children["untrusted"].pid],
+    ),
+    "the job's process while its child reads": (
+        "slow.docx", "extracting", "untrusted", lambda house: [each.pid for each in house.family(1)],
+    ),
+    "the child that reads": (
+        "slow.docx", "extracting", "untrusted", lambda house: [each.pid for each in house.family(2)],
+    ),
+    "the whole family": (
+        "slow.docx", "extracting", "untrusted",
+        lambda house: [each.pid for level in range(3) for each in house.family(level)],
+    ),
+    "the worker that cuts": ("operations.md", "chunking", "default", lambda house: [house.children["default"].pid]),
+    "the worker that embeds": ("operations.md", "embedding", "default", lambda house: [house.children["default"].pid]),
+}  # fmt: skip
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("who", STAGES)
+def test_a_kill_in_a_stage_costs_no_document_and_doubles_no_passage(
+    who: str, house: House, whole: dict[str, list[tuple[int, str]]]
+) -> None:
+    name, stage, part, victims = STAGES[who]
+    sent: list[UUID] = []
+    struck: list[UUID] = []
+    while len(struck) < BLOWS:
+        assert len(sent) < BLOWS + 15, f"no blow fell into {stage}: {Counter(map(house.stage, sent))}"
+        document_id = house.upload(files()[name], name)
+        sent.append(document_id)
+
+        def now(document_id: UUID = document_id) -> bool:
+            if house.stage(document_id) != ("processing", stage) or not house.at_work(part):
+                return False
+            return part == "default" or reader_is_up(house)
+
+        if not house.come_to(document_id, now):
+            continue
+        dead = victims(house)
+        readers = [each.pid for each in house.family(2)] if part == "untrusted" else []
+        for pid in dead:
+            os.kill(pid, signal.SIGKILL)
+        _gone(dead)
+        if house.stage(document_id) == ("processing", stage):
+            struck.append(document_id)
+        if who != "the worker while a child reads":  # there the job's process may yet finish what it holds
+            _gone(readers)
+    house.ended(sent)
+    failures = house.ask(
+        "SELECT failure_code, failure FROM collection_entry WHERE document_id = ANY(%s) AND state <> 'completed'", sent
+    )
+    assert not failures
+    for document_id in sent:
+        assert house.passages(document_id) == whole[name], who
+        [index] = house.ask("SELECT state, chunk_count, planned FROM passage_index WHERE document_id = %s", document_id)
+        assert index == ("ready", len(whole[name]), len(whole[name]))
+    attempts = house.ask(
+        "SELECT max(attempts) FROM job WHERE args->>'entry_id' IN "
+        "(SELECT id::text FROM collection_entry WHERE document_id = ANY(%s)) GROUP BY args->>'entry_id'",
+        struck,
+    )
+    assert all(most > 1 for (most,) in attempts), "no blow interrupted an attempt: this run proves little"
+
+
+def test_the_months_passages_were_counted_once(house: House) -> None:
+    """Runs after the kills: what was counted against the plan is what there is."""
+    [(kept,)] = house.ask("SELECT count(*) FROM chunk")
+    counted = house.ask("SELECT coalesce(sum(used), 0) FROM usage_counter WHERE metric = 'thallus.chunks'")
+    assert counted == [(kept,)]
+    twice = house.ask("SELECT document_id, ordinal FROM chunk GROUP BY 1, 2 HAVING count(*) > 1")
+    assert not twice
+
+
+def _gone(pids: list[int], seconds: float = 15.0) -> None:
+    """Until none of the processes runs any more: what a killed parent had started dies with it."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if not any(_runs(pid) for pid in pids):
+            return
+        time.sleep(0.01)
+    raise AssertionError(f"still there: {[pid for pid in pids if _runs(pid)]}")
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
