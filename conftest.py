@@ -20,11 +20,14 @@ import pytest
 import redis
 from psycopg import sql
 
+from domain.startup import load_tables
 from thalweg.embedded.postgres import Postgres
 from thalweg.embedded.valkey import Valkey
 
 if TYPE_CHECKING:
     from domain.kernel.db import Database
+
+load_tables()  # as every process does: a test that uses one context writes rows that point into others
 
 _TEMPLATE = "thalweg_template"
 _numbers = itertools.count(1)

@@ -12,7 +12,6 @@ import os
 import re
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import textwrap
@@ -375,10 +374,11 @@ class Torn:
     def _ask(self, near: socket.socket, far: socket.socket) -> None:
         with suppress(OSError):
             while data := near.recv(65536):
-                far.sendall(data)
                 if self.cuts:
                     os.killpg(self.worker, signal.SIGCONT)
-            far.shutdown(socket.SHUT_WR)
+                far.sendall(data)
+        with suppress(OSError):
+            far.shutdown(socket.SHUT_RDWR)
 
     def _answer(self, far: socket.socket, near: socket.socket) -> None:
         streams, heard, sent = False, b"", 0
@@ -393,7 +393,7 @@ class Torn:
                         os.killpg(self.worker, signal.SIGSTOP)
                         near.sendall(heard[sent : ends[self.FRAMES - 1]])
                         time.sleep(0.2)  # what was sent arrives before the end
-                        near.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                        near.shutdown(socket.SHUT_RDWR)  # in the middle of a chunked body: no end, but a break
                         return
                 near.sendall(data)
                 sent = len(heard)
@@ -459,13 +459,13 @@ def test_the_typescript_client_goes_on_by_itself_where_events_have_ids(
     """Bee Flow's events have ids: the client sends the last one as `Last-Event-ID` and is not asked twice."""
     who = world.person("beeflow")
     program = f"""
-    import {{ listConversationMessages, streamChat, type StreamChatResponses }} from "beeflow-client";
+    import {{ listMessages, startChatTurn, type StartChatTurnResponses }} from "beeflow-client";
     import {{ client }} from "beeflow-client/client";
     client.setConfig({{ baseUrl: "{torn.url}/beeflow", auth: () => "{who.token}" }});
     const body = {{ messages: [{{ role: "user" as const, content: "What is 12 times 12?" }}] }};
     let broken = 0;
     const told: [string | undefined, string | undefined][] = [];
-    const {{ stream }} = await streamChat({{
+    const {{ stream }} = await startChatTurn({{
       body,
       sseDefaultRetryDelay: 100,
       sseMaxRetryAttempts: 4,
@@ -475,11 +475,11 @@ def test_the_typescript_client_goes_on_by_itself_where_events_have_ids(
     let words = "";
     let conversation = "";
     for await (const event of stream) {{
-      const one: StreamChatResponses[200] = event;
+      const one: StartChatTurnResponses[200] = event;
       if ("text" in one && typeof one.text === "string") words += one.text;
       if ("conversationId" in one && one.conversationId) conversation = one.conversationId;
     }}
-    const said = await listConversationMessages({{ path: {{ id: conversation }}, throwOnError: true }});
+    const said = await listMessages({{ path: {{ id: conversation }}, throwOnError: true }});
     console.log(JSON.stringify([told, broken, words, said.data.items.map((each) => [each.role, each.content])]));
     """
     told, broken, words, said = typed(compiled["beeflow"].folder, program)

@@ -6,8 +6,8 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 from domain import billing, brains, identity, startup, storage
 from domain.kernel import idempotency
@@ -15,13 +15,7 @@ from domain.kernel.db import Database
 from domain.kernel.errors import DomainError
 from domain.kernel.pages import CursorPage, OffsetPage
 from handlers import callers, console
-from handlers.beeflow import wire_conversations as beeflow_conversations
 from handlers.files import Files
-from handlers.starter import wire_chat as starter
-from handlers.starter import wire_vector_stores
-from handlers.thalian import wire_chat as thalian
-from handlers.thalium import wire as thalium
-from handlers.thallus import wire_conversations
 from thalweg.edge.application import Caller, Credential, Facts, Pending, StoredReply, Stream
 from thalweg.edge.guard import Cors
 from thalweg.heartbeats import Pulse
@@ -125,7 +119,9 @@ class Platform:
         return CursorPage(limit, cursor) if style == "cursor" else OffsetPage(limit, offset)
 
     def reopen(self, stream: Mapping[str, Any]) -> Stream | Pending:
-        return _STREAMS[stream["kind"]](stream)
+        module, _, name = _REOPENED[stream["kind"]].partition(":")
+        reopened: Stream | Pending = getattr(import_module(module), name)(stream)
+        return reopened
 
 
 def _valkey(url: str) -> Redis:
@@ -134,17 +130,18 @@ def _valkey(url: str) -> Redis:
     return Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1)
 
 
-_STREAMS: dict[str, Callable[[Mapping[str, Any]], Stream | Pending]] = {
-    "invocation": lambda kept: thalium.stream(UUID(kept["id"])),
-    "vector_store_file": wire_vector_stores.reading,
-    "starter_answer": starter.answering,
-    "starter_stream": starter.streaming,
-    "chat_task": wire_conversations.answering,
-    "assistant_message": thalian.answering,
-    "beeflow_chat": beeflow_conversations.reopened,
-    "beeflow_voice": beeflow_conversations.reopened,
+_REOPENED: Mapping[str, str] = {
+    "invocation": "handlers.thalium.wire:reopened",
+    "vector_store_file": "handlers.starter.wire_vector_stores:reading",
+    "starter_answer": "handlers.starter.wire_chat:answering",
+    "starter_stream": "handlers.starter.wire_chat:streaming",
+    "chat_task": "handlers.thallus.wire_conversations:answering",
+    "assistant_message": "handlers.thalian.wire_chat:answering",
+    "beeflow_chat": "handlers.beeflow.wire_conversations:reopened",
+    "beeflow_voice": "handlers.beeflow.wire_conversations:reopened",
 }
-"""What an idempotency record keeps of a stream, or of work that is waited for, to the stream or the wait."""
+"""What an idempotency record keeps of a stream, or of work that is waited for, to what makes the stream or the
+wait of it. Imported when it is asked for: a start should not wait for the wires of all surfaces."""
 
 
 def platform(settings: Settings) -> Platform:

@@ -5,22 +5,31 @@ Definitions (`create_agent`, `get_agent`, `find_agent`, `list_agents`, `update_a
 four tiers (`access`, `overrides`), a person's own settings (`own_settings`), `tools`, `skills`, `confirmations`.
 """
 
-from domain.agents import access, builtin, confirmations, overrides, own_settings, rules, skills, tools
-from domain.agents.definitions import (
-    create_agent,
-    delete_agent,
-    find_agent,
-    get_agent,
-    list_agents,
-    list_versions,
-    may_edit,
-    names_of,
-    restore_version,
-    update_agent,
-)
-from domain.agents.marketplace import Shelved, duplicate_agent, list_marketplace, publish_agent, read_agent
-from domain.agents.people import Directory, Group, Person, bind_directory, caller, directory
-from domain.agents.spec import Agent, Publication
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from domain.kernel.lazily import offers
+
+if TYPE_CHECKING:
+    from domain.agents import access, builtin, confirmations, overrides, own_settings, rules, skills, tools
+    from domain.agents.definitions import (
+        create_agent,
+        delete_agent,
+        find_agent,
+        get_agent,
+        list_agents,
+        list_versions,
+        may_edit,
+        names_of,
+        restore_version,
+        update_agent,
+    )
+    from domain.agents.marketplace import Shelved, duplicate_agent, list_marketplace, publish_agent, read_agent
+    from domain.agents.people import Directory, Group, Person, bind_directory, caller, directory
+    from domain.agents.spec import Agent, Publication
+else:
+    __getattr__ = offers(__name__, __file__)
 
 __all__ = [
     "Agent",

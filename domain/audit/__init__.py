@@ -6,9 +6,16 @@ statement (see `domain.audit.chain`): no change without its entry, no entry of a
 
 from __future__ import annotations
 
-from domain.audit.chain import Outcome, record
-from domain.audit.models import AuditEntry
-from domain.audit.reading import Verification, find, get, verify
-from domain.audit.retention import due, purge
+from typing import TYPE_CHECKING
+
+from domain.kernel.lazily import offers
+
+if TYPE_CHECKING:
+    from domain.audit.chain import Outcome, record
+    from domain.audit.models import AuditEntry
+    from domain.audit.reading import Verification, find, get, verify
+    from domain.audit.retention import due, purge
+else:
+    __getattr__ = offers(__name__, __file__)
 
 __all__ = ["AuditEntry", "Outcome", "Verification", "due", "find", "get", "purge", "record", "verify"]

@@ -5,22 +5,31 @@
 interpreter, or OpenAI's containers.
 """
 
-from domain.containers.bindings import bind, unbind
-from domain.containers.choice import Off, chosen, configure
-from domain.containers.holding import (
-    create,
-    delete_container,
-    discard,
-    expire,
-    get,
-    give_up,
-    list_containers,
-    prepare,
-)
-from domain.containers.models import Container
-from domain.containers.ports import Declined, Gone, Left, Outcome
-from domain.containers.running import available, run
-from domain.containers.upkeep import sweep
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from domain.kernel.lazily import offers
+
+if TYPE_CHECKING:
+    from domain.containers.bindings import bind, unbind
+    from domain.containers.choice import Off, chosen, configure
+    from domain.containers.holding import (
+        create,
+        delete_container,
+        discard,
+        expire,
+        get,
+        give_up,
+        list_containers,
+        prepare,
+    )
+    from domain.containers.models import Container
+    from domain.containers.ports import Declined, Gone, Left, Outcome
+    from domain.containers.running import available, run
+    from domain.containers.upkeep import sweep
+else:
+    __getattr__ = offers(__name__, __file__)
 
 __all__ = [
     "Container",

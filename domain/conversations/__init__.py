@@ -5,58 +5,68 @@
 Conversations themselves are in `history`, the log of the guardrails in `guardrails.record`.
 """
 
-from domain.conversations import events, history, retention, rules, voice
-from domain.conversations.digesting import compact, digest
-from domain.conversations.engine import announce, run
-from domain.conversations.events import TERMINAL
-from domain.conversations.guardrails.record import export_guardrail_events, list_guardrail_events
-from domain.conversations.history import (
-    Hit,
-    Message,
-    Rating,
-    active_turns,
-    branch_conversation,
-    create_conversation,
-    delete_conversation,
-    erase,
-    erase_person,
-    get_conversation,
-    last_messages,
-    list_conversations,
-    list_events,
-    list_messages,
-    meaning_of,
-    purge_deleted,
-    purge_older,
-    rate_message,
-    rename_conversation,
-    restore_conversation,
-    search_conversations,
-    spoken_with,
-)
-from domain.conversations.journal import channel
-from domain.conversations.models import Conversation, GuardrailEvent, Turn, TurnEvent
-from domain.conversations.rules import TurnRules
-from domain.conversations.titles import ENDS as TITLE_ENDS
-from domain.conversations.titles import channel as title_channel
-from domain.conversations.titles import request_title, retitle, retitled, titled
-from domain.conversations.turns import (
-    Prior,
-    TurnResult,
-    active,
-    cancel,
-    decide,
-    ended,
-    events_after,
-    expire,
-    get_turn,
-    give_up,
-    last_number,
-    result,
-    shown,
-    start,
-    state,
-)
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from domain.kernel.lazily import offers
+
+if TYPE_CHECKING:
+    from domain.conversations import events, history, retention, rules, voice
+    from domain.conversations.digesting import compact, digest
+    from domain.conversations.engine import announce, run
+    from domain.conversations.events import TERMINAL
+    from domain.conversations.guardrails.record import export_guardrail_events, list_guardrail_events
+    from domain.conversations.history import (
+        Hit,
+        Message,
+        Rating,
+        active_turns,
+        branch_conversation,
+        create_conversation,
+        delete_conversation,
+        erase,
+        erase_person,
+        get_conversation,
+        last_messages,
+        list_conversations,
+        list_events,
+        list_messages,
+        meaning_of,
+        purge_deleted,
+        purge_older,
+        rate_message,
+        rename_conversation,
+        restore_conversation,
+        search_conversations,
+        spoken_with,
+    )
+    from domain.conversations.journal import channel
+    from domain.conversations.models import Conversation, GuardrailEvent, Turn, TurnEvent
+    from domain.conversations.rules import TurnRules
+    from domain.conversations.titles import ENDS as TITLE_ENDS
+    from domain.conversations.titles import channel as title_channel
+    from domain.conversations.titles import request_title, retitle, retitled, titled
+    from domain.conversations.turns import (
+        Prior,
+        TurnResult,
+        active,
+        cancel,
+        decide,
+        ended,
+        events_after,
+        expire,
+        get_turn,
+        give_up,
+        last_number,
+        result,
+        shown,
+        start,
+        state,
+    )
+    from domain.conversations.warming import warm
+else:
+    __getattr__ = offers(__name__, __file__)
 
 __all__ = [
     "TERMINAL",
@@ -122,13 +132,3 @@ __all__ = [
     "voice",
     "warm",
 ]
-
-
-def warm() -> None:
-    """Load the model and the examples that modes are chosen by: what an `interactive` worker does first."""
-    from domain import inference
-    from domain.conversations.modes import auto, similar
-    from domain.inference import Deadline
-
-    inference.warm()
-    similar.nearest("Is everything warm?", auto.EXAMPLES, Deadline(60))

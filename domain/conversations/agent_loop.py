@@ -16,8 +16,8 @@ from domain.conversations import attachments, events, rules
 from domain.conversations.guardrails.output import Filter
 from domain.conversations.guardrails.shield import Shield
 from domain.conversations.speaking import speak, within
-from domain.conversations.state import Equipped, State
 from domain.conversations.tool_calls import Caller, Outcome
+from domain.conversations.turn_state import Equipped, State
 from domain.inference import ChatRequest, Deadline, Message, TimedOut, ToolCall, ToolSpec, Usage
 
 MOST_CALLS = 10

@@ -29,7 +29,7 @@ from domain.knowledge.rules import Chunking
 
 if TYPE_CHECKING:
     from domain.agents.tools import Found
-    from domain.conversations.state import State
+    from domain.conversations.turn_state import State
 
 MAX_BYTES = 10 << 20
 PURPOSE = "attachment"

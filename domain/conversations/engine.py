@@ -29,7 +29,7 @@ from domain.conversations.journal import Cancelled, Ended, Journal, Writer, chan
 from domain.conversations.models import MessageRow, Turn
 from domain.conversations.modes import choose, play
 from domain.conversations.sources import citation
-from domain.conversations.state import State, equip
+from domain.conversations.turn_state import State, equip
 from domain.conversations.waiting import Waits
 from domain.conversations.writing import hear, rewrite
 from domain.inference import Deadline, Refused, TimedOut, ToolCall

@@ -13,7 +13,7 @@ from pathlib import Path
 from domain import inference
 from domain.conversations import events
 from domain.conversations.speaking import beside, within
-from domain.conversations.state import State
+from domain.conversations.turn_state import State
 from domain.inference import Deadline, Hearing
 from domain.kernel.errors import DomainError, Unprocessable
 from domain.storage.sniffing import sniff

@@ -9,28 +9,35 @@ See docs/knowledge.md.
 
 from __future__ import annotations
 
-from domain.knowledge import bases, crawling, ingestion, marketplace, stores, upkeep, vector_files, webpages
-from domain.knowledge.collections import (
-    UNSET,
-    Holding,
-    create,
-    default,
-    delete_collection,
-    get,
-    get_many,
-    list_collections,
-    update_collection,
-)
-from domain.knowledge.documents import Filed, find, list_documents, move, original, passages, remove, upload
-from domain.knowledge.documents import get_many as get_documents
-from domain.knowledge.extraction.kinds import KINDS, NotTaken
-from domain.knowledge.extraction.readers import warm
-from domain.knowledge.models import Chunk, Collection, CollectionEntry, Document
-from domain.knowledge.progress import channel, events_after
-from domain.knowledge.rules import Chunking, Settings
-from domain.knowledge.searching import Citation, Found, Passage, search
-from domain.knowledge.transcripts import add_transcript
-from domain.knowledge.upkeep import Reindexing, reindex
+from typing import TYPE_CHECKING
+
+from domain.kernel.lazily import offers
+
+if TYPE_CHECKING:
+    from domain.knowledge import bases, crawling, ingestion, marketplace, stores, upkeep, vector_files, webpages
+    from domain.knowledge.collections import (
+        UNSET,
+        Holding,
+        create,
+        default,
+        delete_collection,
+        get,
+        get_many,
+        list_collections,
+        update_collection,
+    )
+    from domain.knowledge.documents import Filed, find, list_documents, move, original, passages, remove, upload
+    from domain.knowledge.documents import get_many as get_documents
+    from domain.knowledge.extraction.kinds import KINDS, NotTaken
+    from domain.knowledge.extraction.readers import warm
+    from domain.knowledge.models import Chunk, Collection, CollectionEntry, Document
+    from domain.knowledge.progress import channel, events_after
+    from domain.knowledge.rules import Chunking, Settings
+    from domain.knowledge.searching import Citation, Found, Passage, search
+    from domain.knowledge.transcripts import add_transcript
+    from domain.knowledge.upkeep import Reindexing, reindex
+else:
+    __getattr__ = offers(__name__, __file__)
 
 __all__ = [
     "KINDS",

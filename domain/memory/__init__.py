@@ -6,46 +6,55 @@ Verbs: `prepare` (vectors, outside the transaction), `write`, `seed`, `recall`, 
 `forget_person`, `meaning`.
 """
 
-from domain.memory.address import INTENTS, SCOPES, AddressKey, label
-from domain.memory.baseline import BASELINE, Baseline
-from domain.memory.entries import (
-    Coverage,
-    NewEntry,
-    contest,
-    counts,
-    coverage,
-    forget,
-    get_entry,
-    get_many,
-    list_entries,
-    prepare,
-    seed,
-    write,
-)
-from domain.memory.models import RingEntry
-from domain.memory.personal import (
-    CATEGORIES,
-    CategoryCount,
-    Drawn,
-    Memory,
-    MemoryStats,
-    RecalledMemory,
-    complete_vectors,
-    delete_memory,
-    draw,
-    forget_person,
-    get_memory,
-    has_memories,
-    list_memories,
-    mark_used,
-    meaning,
-    memory_stats,
-    recall_personal,
-    remember,
-    update_memory,
-)
-from domain.memory.recalling import Recall, Recalled, recall
-from domain.memory.rules import RELEVANT, prediction_error, proximity
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from domain.kernel.lazily import offers
+
+if TYPE_CHECKING:
+    from domain.memory.address import INTENTS, SCOPES, AddressKey, label
+    from domain.memory.baseline import BASELINE, Baseline
+    from domain.memory.entries import (
+        Coverage,
+        NewEntry,
+        contest,
+        counts,
+        coverage,
+        forget,
+        get_entry,
+        get_many,
+        list_entries,
+        prepare,
+        seed,
+        write,
+    )
+    from domain.memory.models import RingEntry
+    from domain.memory.personal import (
+        CATEGORIES,
+        CategoryCount,
+        Drawn,
+        Memory,
+        MemoryStats,
+        RecalledMemory,
+        complete_vectors,
+        delete_memory,
+        draw,
+        forget_person,
+        get_memory,
+        has_memories,
+        list_memories,
+        mark_used,
+        meaning,
+        memory_stats,
+        recall_personal,
+        remember,
+        update_memory,
+    )
+    from domain.memory.recalling import Recall, Recalled, recall
+    from domain.memory.rules import RELEVANT, prediction_error, proximity
+else:
+    __getattr__ = offers(__name__, __file__)
 
 __all__ = [
     "BASELINE",

@@ -6,11 +6,18 @@ What mails there are, and which facts each takes: `catalogue.TEMPLATES`.
 
 from __future__ import annotations
 
-from domain.notifications.catalogue import LANGUAGES, TEMPLATES
-from domain.notifications.delivery import bind, configure, deliver, give_up
-from domain.notifications.mails import forget, get_mail, list_mails, purge, send_mail
-from domain.notifications.models import Mail
-from domain.notifications.ports import Refused, TryLater
+from typing import TYPE_CHECKING
+
+from domain.kernel.lazily import offers
+
+if TYPE_CHECKING:
+    from domain.notifications.catalogue import LANGUAGES, TEMPLATES
+    from domain.notifications.delivery import bind, configure, deliver, give_up
+    from domain.notifications.mails import forget, get_mail, list_mails, purge, send_mail
+    from domain.notifications.models import Mail
+    from domain.notifications.ports import Refused, TryLater
+else:
+    __getattr__ = offers(__name__, __file__)
 
 __all__ = [
     "LANGUAGES",

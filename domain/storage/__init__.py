@@ -15,42 +15,49 @@ bytes. Who may see an object is its owner's rule: this context only keeps organi
 
 from __future__ import annotations
 
-from domain.storage.binding import bind, bucket, check
-from domain.storage.incoming import Staged
-from domain.storage.links import DOWNLOAD, PATH, UPLOAD, Claim
-from domain.storage.links import read as claim
-from domain.storage.models import StoredObject
-from domain.storage.objects import (
-    Content,
-    content,
-    delete,
-    get,
-    get_many,
-    keep,
-    list,
-    local_path,
-    open,
-    purge,
-    put,
-    stage,
-)
-from domain.storage.ports import Link
-from domain.storage.quota import Usage, set_quota, usage
-from domain.storage.reading import Damaged, Reader
-from domain.storage.rules import DELETED, OBJECT, PENDING, READY, UPLOADABLE, display_name, shown_key
-from domain.storage.sniffing import sniff
-from domain.storage.sweeping import Swept, sweep
-from domain.storage.transfers import (
-    Announced,
-    Receiving,
-    announce,
-    discard,
-    download_link,
-    receive,
-    received,
-    served,
-    settle,
-)
+from typing import TYPE_CHECKING
+
+from domain.kernel.lazily import offers
+
+if TYPE_CHECKING:
+    from domain.storage.binding import bind, bucket, check
+    from domain.storage.incoming import Staged
+    from domain.storage.links import DOWNLOAD, PATH, UPLOAD, Claim
+    from domain.storage.links import read as claim
+    from domain.storage.models import StoredObject
+    from domain.storage.objects import (
+        Content,
+        content,
+        delete,
+        get,
+        get_many,
+        keep,
+        list,
+        local_path,
+        open,
+        purge,
+        put,
+        stage,
+    )
+    from domain.storage.ports import Link
+    from domain.storage.quota import Usage, set_quota, usage
+    from domain.storage.reading import Damaged, Reader
+    from domain.storage.rules import DELETED, OBJECT, PENDING, READY, UPLOADABLE, display_name, shown_key
+    from domain.storage.sniffing import sniff
+    from domain.storage.sweeping import Swept, sweep
+    from domain.storage.transfers import (
+        Announced,
+        Receiving,
+        announce,
+        discard,
+        download_link,
+        receive,
+        received,
+        served,
+        settle,
+    )
+else:
+    __getattr__ = offers(__name__, __file__)
 
 __all__ = [
     "DELETED",

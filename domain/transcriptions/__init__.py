@@ -6,12 +6,19 @@ for jobs `recognising` and `attending`; `configure` at start-up, `services.bind`
 
 from __future__ import annotations
 
-from domain.transcriptions import attending, bots, recognising, services
-from domain.transcriptions.models import MeetingBot, Transcription, TranscriptionSegment
-from domain.transcriptions.progress import channel
-from domain.transcriptions.recordings import Whole, Wishes, events_after, find, list_transcriptions, submit
-from domain.transcriptions.rules import percent
-from domain.transcriptions.services import configure
+from typing import TYPE_CHECKING
+
+from domain.kernel.lazily import offers
+
+if TYPE_CHECKING:
+    from domain.transcriptions import attending, bots, recognising, services
+    from domain.transcriptions.models import MeetingBot, Transcription, TranscriptionSegment
+    from domain.transcriptions.progress import channel
+    from domain.transcriptions.recordings import Whole, Wishes, events_after, find, list_transcriptions, submit
+    from domain.transcriptions.rules import percent
+    from domain.transcriptions.services import configure
+else:
+    __getattr__ = offers(__name__, __file__)
 
 __all__ = [
     "MeetingBot",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -62,6 +62,11 @@ def stream(trace_id: UUID, after: int = 0) -> Stream:
         headers={"X-Trace-ID": str(trace_id)},
         replay={"kind": "invocation", "id": str(trace_id)},
     )
+
+
+def reopened(kept: Mapping[str, str]) -> Stream:
+    """The stream of which an idempotency record keeps the invocation's id."""
+    return stream(UUID(kept["id"]))
 
 
 def brain_status(status: brains.BrainStatus) -> responses.BrainStatus:

@@ -236,10 +236,13 @@ class Settings:
         "models",
         "Address of the server of the embedding models, where it is not that of `openai_base_url`. It speaks OpenAI's "
         "protocol (`/embeddings`).",
-        Text(validate=validate.URL(schemes={"http", "https"}, require_tld=False), says="an http or https address"),
+        Link("http", "https"),
     )
     embeddings_api_key: Secret | None = setting(
-        "models", "Key for `embeddings_base_url`. Without either of the two, OpenAI's address and key are used.", SecretText()
+        "models",
+        "Key for the server of the embedding models. Where neither this nor `embeddings_base_url` is set, "
+        "`openai_api_key` and `openai_base_url` hold for them too.",
+        Protected(),
     )
     speech: str = setting(
         "models",

@@ -14,7 +14,7 @@ from domain.kernel.context import Ctx
 from domain.kernel.errors import DomainError
 
 if TYPE_CHECKING:
-    from domain.conversations.state import State
+    from domain.conversations.turn_state import State
 
 log = logging.getLogger("thalweg.conversations")
 

@@ -16,7 +16,7 @@ from domain.kernel.errors import Invalid
 from domain.kernel.pages import OffsetPage, Page
 
 if TYPE_CHECKING:
-    from domain.conversations.state import State
+    from domain.conversations.turn_state import State
 
 MOST_EXPORTED = 100_000
 

@@ -4,7 +4,7 @@ them)."""
 from __future__ import annotations
 
 from domain.conversations.modes import ask, auto, investigate, research
-from domain.conversations.state import State
+from domain.conversations.turn_state import State
 from domain.inference import ToolCall
 
 

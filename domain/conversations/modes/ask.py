@@ -6,7 +6,7 @@ from domain import agents
 from domain.conversations import events
 from domain.conversations.agent_loop import AgentRun
 from domain.conversations.modes.similar import nearest
-from domain.conversations.state import Equipped, State
+from domain.conversations.turn_state import Equipped, State
 from domain.inference import Message, ToolCall
 from domain.kernel.errors import DomainError
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from domain.conversations import events
 from domain.conversations.modes.similar import nearest
-from domain.conversations.state import State
+from domain.conversations.turn_state import State
 
 EXAMPLES = {
     "ask": (

@@ -18,7 +18,7 @@ from domain.conversations import events, rules
 from domain.conversations.agent_loop import AgentRun, Said
 from domain.conversations.models import MessageRow, Turn
 from domain.conversations.modes.research import Step, _equipped, write
-from domain.conversations.state import State
+from domain.conversations.turn_state import State
 from domain.conversations.waiting import Waits
 from domain.inference.drivers.chat_extractive import ExtractiveChat
 from domain.inference.drivers.extractive import _NEGATION as DENIES

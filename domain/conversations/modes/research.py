@@ -14,7 +14,7 @@ from typing import Any
 
 from domain.conversations import events
 from domain.conversations.agent_loop import AgentRun, Said
-from domain.conversations.state import Equipped, State
+from domain.conversations.turn_state import Equipped, State
 from domain.inference import Message
 from domain.kernel.errors import DomainError
 

@@ -6,6 +6,13 @@ other contexts.
 
 from __future__ import annotations
 
-from domain.identity.federation import flows, registry, saml_flow
+from typing import TYPE_CHECKING
+
+from domain.kernel.lazily import offers
+
+if TYPE_CHECKING:
+    from domain.identity.federation import flows, registry, saml_flow
+else:
+    __getattr__ = offers(__name__, __file__)
 
 __all__ = ["flows", "registry", "saml_flow"]

@@ -72,7 +72,7 @@ def read_page(source: bytes, url: str, limits: Limits | None = None) -> web.Page
 def _confined(
     task: Callable[[], tuple[dict[str, Any], bytes]], limits: Limits, beat: Callable[[], None]
 ) -> tuple[dict[str, Any], bytes]:
-    """What `task` answers in a child: JSON values and bytes. Raises `Unreadable`, and `Unavailable` when it was killed."""
+    """What `task` answers in a child: JSON values and bytes. Raises `Unreadable`; `Unavailable` when it was killed."""
     try:
         answer = forked.answer(lambda: _said(*_attempt(task)), limits, beat)
     except forked.Died as died:

@@ -1,0 +1,13 @@
+"""What an `interactive` worker does for brains before its first job."""
+
+from __future__ import annotations
+
+
+def warm() -> None:
+    """Load the models and the triage's examples: what an `interactive` worker does before its first job."""
+    from domain import inference
+    from domain.brains import triage
+    from domain.inference import Deadline
+
+    inference.warm()
+    triage.read("Is everything warm?", None, inference.drivers().embedder, Deadline(60))
