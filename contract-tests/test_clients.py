@@ -459,7 +459,7 @@ def test_the_typescript_client_goes_on_by_itself_where_events_have_ids(
     """Bee Flow's events have ids: the client sends the last one as `Last-Event-ID` and is not asked twice."""
     who = world.person("beeflow")
     program = f"""
-    import {{ listMessages, startChatTurn, type StartChatTurnResponses }} from "beeflow-client";
+    import {{ listConversations, listMessages, startChatTurn, type StartChatTurnResponses }} from "beeflow-client";
     import {{ client }} from "beeflow-client/client";
     client.setConfig({{ baseUrl: "{torn.url}/beeflow", auth: () => "{who.token}" }});
     const body = {{ messages: [{{ role: "user" as const, content: "What is 12 times 12?" }}] }};
@@ -473,13 +473,12 @@ def test_the_typescript_client_goes_on_by_itself_where_events_have_ids(
       onSseEvent: (event) => {{ told.push([event.event, event.id]); }},
     }});
     let words = "";
-    let conversation = "";
     for await (const event of stream) {{
       const one: StartChatTurnResponses[200] = event;
       if ("text" in one && typeof one.text === "string") words += one.text;
-      if ("conversationId" in one && one.conversationId) conversation = one.conversationId;
     }}
-    const said = await listMessages({{ path: {{ id: conversation }}, throwOnError: true }});
+    const [conversation] = (await listConversations({{ throwOnError: true }})).data.items;
+    const said = await listMessages({{ path: {{ id: conversation!.id }}, throwOnError: true }});
     console.log(JSON.stringify([told, broken, words, said.data.items.map((each) => [each.role, each.content])]));
     """
     told, broken, words, said = typed(compiled["beeflow"].folder, program)

@@ -1,0 +1,480 @@
+"""Uploads: what a large one costs the API process and its other callers, a hundred at once, and how fast they are read.
+
+    python benchmarks/uploads.py [--large 5] [--seconds 10] [--at-once 100] [--passages 2000]
+
+The platform as it runs: API, scheduler and workers as processes of their own on Postgres and Valkey, asked over HTTP as
+Thallus. (1) `--large` files of 50 MiB, one after the other, while somebody else reads at a steady rate: memory of the API
+process beside what it had before, and the reader's times beside those of `--seconds` without an upload. (2) `--at-once`
+files sent at the same moment; counted is how many end `completed`. (3) Documents of about `--passages` passages: from
+the last upload to the last `completed`, beside the bare embedder on the same passages in a process of its own, before
+and after. Prints a table and writes reports/uploads.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import base64
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "src"), str(ROOT / "benchmarks")]
+
+import httpx  # noqa: E402
+import psycopg  # noqa: E402
+import uvloop  # noqa: E402
+from peers.process import Server, first_in_line  # noqa: E402
+from rich.console import Console  # noqa: E402
+from rich.table import Table  # noqa: E402
+
+from domain import billing, identity, inference, knowledge, migrations, startup  # noqa: E402
+from domain.kernel import crypto  # noqa: E402
+from domain.kernel.context import AnonymousActor, SystemActor  # noqa: E402
+from domain.kernel.db import Database  # noqa: E402
+from domain.knowledge import embedding  # noqa: E402
+from domain.knowledge.chunking import Passage  # noqa: E402
+from thalweg.embedded.postgres import Postgres  # noqa: E402
+from thalweg.embedded.valkey import Valkey  # noqa: E402
+
+BASE = "/thallus/api/v1/documents"
+TARGETS = {"api_mib": 10.0, "p99": 2.0, "at_once": "every upload", "of_bare_embedder": 0.9}
+MIB = 1 << 20
+LARGE = 50 * MIB
+RATE = 100.0
+"""Requests a second of the reader."""
+A_DOCUMENT = 250
+"""Passages of one of the documents whose reading is timed, about."""
+
+
+# --- the platform -------------------------------------------------------------------------------------------------
+
+
+def environment_of(folder: Path, database_url: str, redis_url: str) -> dict[str, str]:
+    wide = ("upload", "read", "write", "search", "download")
+    return {
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}",
+        "THALWEG_ROOT": str(ROOT),
+        "THALWEG_DATABASE_URL": database_url,
+        "THALWEG_REDIS_URL": redis_url,
+        "THALWEG_DATA_DIR": str(folder / "data"),
+        "THALWEG_ENVIRONMENT": "test",
+        "THALWEG_LOG_LEVEL": "warning",
+        "THALWEG_CAPTCHA": "off",
+        "THALWEG_PUBLIC_URL": "https://uploads.example",
+        "THALWEG_SECRET_KEYS": f"1:{base64.urlsafe_b64encode(os.urandom(32)).decode()}",
+        "THALWEG_LIMITS": ",".join(f"thallus.{name}=1000000/minute" for name in wide),
+    }
+
+
+@contextmanager
+def workers(environment: dict[str, str], folder: Path) -> Iterator[None]:
+    """Scheduler and the two workers that read documents in."""
+    command = [sys.executable, "-P", "-m", "thalweg"]
+    parts = (["worker", "--queue", "untrusted"], ["worker", "--queue", "default"], ["scheduler"])
+    with (folder / "parts.log").open("wb") as log:
+        running = [
+            subprocess.Popen([*command, *arguments], env={**os.environ, **environment}, stdout=log, stderr=log)
+            for arguments in parts
+        ]
+        try:
+            yield
+        finally:
+            for process in running:
+                process.terminate()
+            for process in running:
+                process.wait(30)
+
+
+def person(environment: dict[str, str]) -> dict[str, str]:
+    """The headers of somebody on Thallus' largest plan."""
+    startup.load_tables()
+    crypto.use(crypto.KeyRing(dict([environment["THALWEG_SECRET_KEYS"].split(":", 1)])))
+    identity.tokens.configure(environment["THALWEG_PUBLIC_URL"])
+    database = Database(environment["THALWEG_DATABASE_URL"])
+    try:
+        with database.context(AnonymousActor("127.0.0.1"), None, platform=True, surface="thallus") as ctx:
+            account = identity.accounts.make(
+                ctx, email=f"p{os.urandom(6).hex()}@lovelace.example", name="Ada Lovelace", source="signup",
+                password=None, verified=True,
+            )  # fmt: skip
+            organisation_id = identity.accounts.give_own_organisation(ctx, account)
+            account_id = account.id
+        with database.context(SystemActor(), organisation_id) as ctx:
+            billing.subscribe(ctx, "enterprise", product="thallus")
+        with database.context(AnonymousActor("127.0.0.1"), None, platform=True, surface="thallus") as ctx:
+            account = identity.accounts.get(ctx, account_id)
+            belonging = identity.signin.choose_organisation(ctx, account)
+            signed = identity.sessions.open_session(ctx, account, belonging, surface="thallus", method="password")
+            return {"Authorization": f"Bearer {signed.access_token}"}
+    finally:
+        database.dispose()
+
+
+# --- one large file -----------------------------------------------------------------------------------------------
+
+
+def send(url: str, token: str, size: int, number: int) -> None:
+    """Upload text of `size` bytes. Runs in a process of its own: to send is work too."""
+    boundary = "uploads-benchmark"
+    head = (
+        f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="large-{number}.txt"\r\n'
+        "Content-Type: text/plain\r\n\r\n"
+    ).encode()
+    tail = f"\r\n--{boundary}--\r\n".encode()
+    line = f"File {number}: what goes in comes out.\n".encode()
+    piece = line * (65_536 // len(line))
+
+    def pieces() -> Iterator[bytes]:
+        yield head
+        left = size
+        while left > 0:
+            yield piece[:left]
+            left -= len(piece)
+        yield tail
+
+    headers = {
+        "Authorization": token,
+        "Content-Type": f"multipart/form-data; boundary={boundary}",
+        "Content-Length": str(len(head) + size + len(tail)),
+    }
+    began = time.monotonic()
+    reply = httpx.post(f"{url}{BASE}/upload", content=pieces(), headers=headers, timeout=120)
+    if reply.status_code != 201:
+        raise SystemExit(f"an upload was answered {reply.status_code}: {reply.text[:300]}")
+    print(time.monotonic() - began)
+
+
+def sent(url: str, headers: dict[str, str], size: int, number: int) -> float:
+    """Seconds that an upload took."""
+    command = [sys.executable, __file__, "--send", f"{url} {size} {number}"]
+    told = subprocess.run(
+        command, env={**os.environ, "UPLOADS_TOKEN": headers["Authorization"]}, stdout=subprocess.PIPE, check=True
+    )
+    return float(told.stdout)
+
+
+class Reader(threading.Thread):
+    """Reads a list of documents at a steady rate, whatever it takes, and keeps the times. Late ones count from when
+    they were due."""
+
+    def __init__(self, url: str, headers: dict[str, str], seconds: float | None = None) -> None:
+        super().__init__(daemon=True)
+        self.times: list[float] = []
+        self.wrong: Counter[int] = Counter()
+        self._url, self._headers, self._seconds = url, headers, seconds
+        self._over = threading.Event()
+
+    def run(self) -> None:
+        uvloop.run(self._read())
+
+    def stop(self) -> list[float]:
+        self._over.set()
+        self.join()
+        return self.times
+
+    async def _read(self) -> None:
+        async with httpx.AsyncClient(base_url=self._url, headers=self._headers, timeout=60) as client:
+            began = time.monotonic()
+            pending: set[asyncio.Task[None]] = set()
+            number = 0
+            while not self._over.is_set() and (self._seconds is None or time.monotonic() - began < self._seconds):
+                due = began + number / RATE
+                number += 1
+                await asyncio.sleep(max(0.0, due - time.monotonic()))
+                task = asyncio.create_task(self._ask(client, due))
+                pending.add(task)
+                task.add_done_callback(pending.discard)
+            await asyncio.gather(*pending)
+
+    async def _ask(self, client: httpx.AsyncClient, due: float) -> None:
+        reply = await client.get(BASE, params={"limit": 5})
+        self.times.append(time.monotonic() - due)
+        if reply.status_code != 200:
+            self.wrong[reply.status_code] += 1
+
+
+class Watch(threading.Thread):
+    """The most memory that a process has meanwhile, MiB."""
+
+    def __init__(self, server: Server) -> None:
+        super().__init__(daemon=True)
+        self._server, self._over = server, threading.Event()
+        self.most = server.memory
+
+    def run(self) -> None:
+        while not self._over.wait(0.005):
+            self.most = max(self.most, self._server.memory)
+
+    def stop(self) -> float:
+        self._over.set()
+        self.join()
+        return self.most
+
+
+def large_ones(api: Server, headers: dict[str, str], given: argparse.Namespace) -> dict[str, Any]:
+    sent(api.url, headers, MIB, 0)  # what is made once is made now
+    warm = Reader(api.url, headers, 2.0)
+    warm.start()
+    warm.join()
+    alone = Reader(api.url, headers, given.seconds)
+    alone.start()
+    alone.join()
+    before = api.memory
+    watch, beside = Watch(api), Reader(api.url, headers)
+    watch.start()
+    beside.start()
+    took = [sent(api.url, headers, LARGE, number) for number in range(1, given.large + 1)]
+    times, most = beside.stop(), watch.stop()
+    forget(api, headers)
+    return {
+        "uploads": len(took),
+        "seconds": round(sum(took) / len(took), 2),
+        "api_mib_before": round(before, 1),
+        "api_mib": round(most - before, 1),
+        "alone_ms": spread(alone.times),
+        "beside_ms": spread(times),
+        "p99": round(percentile(times, 99) / percentile(alone.times, 99), 2),
+        "refused": dict(alone.wrong + beside.wrong),
+    }
+
+
+def forget(api: Server, headers: dict[str, str]) -> None:
+    """Delete what was uploaded: it is to be taken, not read."""
+    with httpx.Client(base_url=api.url, headers=headers, timeout=60) as client:
+        for document in client.get(BASE, params={"limit": 100}).json()["items"]:
+            client.delete(f"{BASE}/{document['id']}").raise_for_status()
+
+
+# --- many at once -------------------------------------------------------------------------------------------------
+
+
+def words_of(number: int, passages: int) -> bytes:
+    """A text of its own, of so many passages or thereabouts: sentences of this project's pages, shuffled."""
+    chance = random.Random(number)  # noqa: S311 - no secret
+    pages = " ".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("*.md")))
+    sentences = [each.strip() for each in pages.replace("\n", " ").split(". ") if 40 < len(each.strip()) < 300]
+    lines, characters = [f"Document {number}."], 0
+    while characters < passages * 700:
+        taken = chance.sample(sentences, 5)
+        lines.append(". ".join(taken) + ".")
+        characters += len(lines[-1])
+    return "\n\n".join(lines).encode()
+
+
+async def upload_all(url: str, headers: dict[str, str], texts: Sequence[bytes], name: str) -> Counter[int]:
+    """Send all of them at the same moment; how many answers there were of each status."""
+    limits = httpx.Limits(max_connections=None)
+    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=120, limits=limits) as client:
+
+        async def one(number: int, text: bytes) -> int:
+            files = {"file": (f"{name}-{number}.txt", text, "text/plain")}
+            return (await client.post(f"{BASE}/upload", files=files)).status_code
+
+        return Counter(await asyncio.gather(*(one(number, text) for number, text in enumerate(texts))))
+
+
+class Documents:
+    """How far the reading of documents is, asked of the database: asking the API would be load."""
+
+    def __init__(self, database_url: str) -> None:
+        self._connection = psycopg.connect(database_url, autocommit=True)
+
+    def wait(self, name: str, count: int, seconds: float) -> Counter[str]:
+        """States once none of the `count` documents is waiting any more, or when time is over."""
+        end = time.monotonic() + seconds
+        query = (
+            "SELECT entry.state, count(*) FROM collection_entry entry JOIN document ON document.id = entry.document_id "
+            "WHERE document.filename LIKE %s GROUP BY 1"
+        )
+        while True:
+            states: Counter[str] = Counter(dict(self._connection.execute(query, [f"{name}-%"]).fetchall()))
+            if states["completed"] + states["failed"] >= count or time.monotonic() > end:
+                return states
+            time.sleep(0.02)
+
+    def passages(self, name: str) -> int:
+        query = "SELECT count(*) FROM chunk JOIN document ON document.id = document_id WHERE filename LIKE %s"
+        row = self._connection.execute(query, [f"{name}-%"]).fetchone()
+        assert row is not None
+        return int(row[0])
+
+    def texts(self, name: str) -> list[tuple[str, int]]:
+        """The passages as they were embedded, and their tokens."""
+        query = (
+            "SELECT text, tokens FROM chunk JOIN document ON document.id = document_id WHERE filename LIKE %s "
+            "ORDER BY document_id, ordinal"
+        )
+        return [(text, tokens) for text, tokens in self._connection.execute(query, [f"{name}-%"]).fetchall()]
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def at_once(api: Server, headers: dict[str, str], documents: Documents, number: int) -> dict[str, Any]:
+    texts = [words_of(each, 4) for each in range(number)]
+    began = time.monotonic()
+    answers = uvloop.run(upload_all(api.url, headers, texts, "together"))
+    sent_after = time.monotonic() - began
+    states = documents.wait("together", number, 60 + number * 3)
+    return {
+        "answers": {str(status): count for status, count in answers.items()},
+        "sent_s": round(sent_after, 2),
+        "states": dict(states),
+        "read_s": round(time.monotonic() - began, 1),
+    }
+
+
+# --- how fast they are read ---------------------------------------------------------------------------------------
+
+
+def bare(passages: Path) -> None:
+    """Embed passages with the platform's model and nothing beside it; prints how many a second. In its own process, as
+    the worker is."""
+    drivers = inference.configure({})
+    inference.bind(drivers)
+    model = embedding.embedder(embedding.default_model())
+    made = [
+        Passage(ordinal=number, text=text, heading=None, page=None, tokens=tokens, position={})
+        for number, (text, tokens) in enumerate(json.loads(passages.read_text()))
+    ]
+    embedding.of_passages(model, made[:64])
+    began = time.perf_counter()
+    for at in range(0, len(made), knowledge.ingestion.BATCH):
+        embedding.of_passages(model, made[at : at + knowledge.ingestion.BATCH])
+    print(len(made) / (time.perf_counter() - began))
+
+
+def bare_rate(passages: Path) -> float:
+    told = subprocess.run([sys.executable, __file__, "--bare", str(passages)], stdout=subprocess.PIPE, check=True)
+    return float(told.stdout)
+
+
+def read_in(
+    api: Server, headers: dict[str, str], documents: Documents, folder: Path, environment: dict[str, str], many: int
+) -> dict[str, Any]:
+    count = max(2, round(many / A_DOCUMENT))
+    texts = [words_of(10_000 + number, A_DOCUMENT) for number in range(count)]
+    with workers(environment, folder):
+        uvloop.run(upload_all(api.url, headers, [words_of(9_999, 8)], "warming"))
+        documents.wait("warming", 1, 120)
+        uvloop.run(upload_all(api.url, headers, texts, "timed"))
+        began = time.monotonic()
+        states = documents.wait("timed", count, 120 + many / 2)
+        seconds = time.monotonic() - began
+    if states["completed"] != count:
+        raise SystemExit(f"not all documents were read: {dict(states)}")
+    passages = folder / "passages.json"
+    passages.write_text(json.dumps(documents.texts("timed")))
+    rates = [bare_rate(passages) for _ in range(2)]
+    made = documents.passages("timed")
+    rate, beside = made / seconds, sum(rates) / len(rates)
+    return {
+        "documents": count,
+        "passages": made,
+        "seconds": round(seconds, 1),
+        "a_second": round(rate, 1),
+        "bare_a_second": [round(each, 1) for each in rates],
+        "of_bare_embedder": round(rate / beside, 3),
+    }
+
+
+# --- the whole ----------------------------------------------------------------------------------------------------
+
+
+def percentile(values: list[float], at: int) -> float:
+    ordered = sorted(values)
+    return round(ordered[min(int(len(ordered) * at / 100), len(ordered) - 1)] * 1000, 2)
+
+
+def spread(values: list[float]) -> dict[str, float]:
+    return {f"p{at}": percentile(values, at) for at in (50, 95, 99)} | {"requests": len(values)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--large", type=int, default=5, help="files of 50 MiB")
+    parser.add_argument("--seconds", type=float, default=10, help="of reading without an upload")
+    parser.add_argument("--at-once", type=int, default=100, help="uploads at the same moment")
+    parser.add_argument("--passages", type=int, default=2000, help="whose reading is timed")
+    parser.add_argument("--send", help=argparse.SUPPRESS)
+    parser.add_argument("--bare", type=Path, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.send:
+        url, size, number = given.send.split()
+        send(url, os.environ["UPLOADS_TOKEN"], int(size), int(number))
+        return
+    if given.bare:
+        bare(given.bare)
+        return
+    first_in_line()
+    with tempfile.TemporaryDirectory(prefix="thalweg-bench-", ignore_cleanup_errors=True) as folder:
+        os.chmod(folder, 0o755)  # the database's system user passes through
+        report = _measure(Path(folder), given)
+    _print(report)
+    reports = ROOT / "reports"
+    reports.mkdir(exist_ok=True)
+    (reports / "uploads.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+
+
+def _measure(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
+    postgres, valkey = Postgres(folder / "postgres"), Valkey(folder / "valkey")
+    try:
+        environment = environment_of(folder, postgres.start(), valkey.start())
+        migrations.upgrade(environment["THALWEG_DATABASE_URL"])
+        documents = Documents(environment["THALWEG_DATABASE_URL"])
+        report: dict[str, Any] = {"load": [round(value, 1) for value in os.getloadavg()], "targets": TARGETS}
+        command = [sys.executable, "-P", "-m", "thalweg", "serve"]
+        api = Server(command, "/health", -1, folder / "api.log", environment)
+        try:
+            # Nobody reads yet: the workers' own work on the same cores is not what an upload costs.
+            report["large"] = large_ones(api, person(environment), given)
+            with workers(environment, folder):
+                report["at_once"] = at_once(api, person(environment), documents, given.at_once)
+            report["reading"] = read_in(api, person(environment), documents, folder, environment, given.passages)
+        finally:
+            api.stop()
+            documents.close()
+        return report
+    finally:
+        valkey.stop()
+        postgres.stop()
+
+
+def _print(report: dict[str, Any]) -> None:
+    large, together, reading = report["large"], report["at_once"], report["reading"]
+    table = Table(title=f"Uploads, load {report['load'][0]} before")
+    for column in ("", "measured", "aim"):
+        table.add_column(column, justify="left" if not column else "right")
+    table.add_row(f"{large['uploads']} files of 50 MiB, s each", f"{large['seconds']}", "")
+    table.add_row("memory of the API process for them, MiB", f"{large['api_mib']}", "10")
+    for at in ("p50", "p99"):
+        times = f"{large['alone_ms'][at]} / {large['beside_ms'][at]}"
+        table.add_row(f"other requests alone / beside them, {at} ms", times, "")
+    table.add_row("p99 beside them, times that alone", f"{large['p99']}", "2")
+    every = sum(together["answers"].values())
+    table.add_row(f"{every} at once: taken", f"{together['answers'].get('201', 0)}", f"{every}")
+    table.add_row("the same: read to the end", f"{together['states'].get('completed', 0)}", f"{every}")
+    table.add_row("the same: s until taken / until read", f"{together['sent_s']} / {together['read_s']}", "")
+    table.add_row(
+        f"reading {reading['passages']} passages, a second / bare embedder",
+        f"{reading['a_second']} / {' '.join(map(str, reading['bare_a_second']))}",
+        "",
+    )
+    table.add_row("of the bare embedder", f"{reading['of_bare_embedder']}", "0.9")
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
