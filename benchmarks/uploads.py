@@ -1,13 +1,13 @@
 """Uploads: what a large one costs the API process and its other callers, a hundred at once, and how fast they are read.
 
-    python benchmarks/uploads.py [--large 5] [--seconds 10] [--at-once 100] [--passages 2000]
+    python benchmarks/uploads.py [--large 10] [--seconds 10] [--at-once 100] [--passages 2000]
 
 The platform as it runs: API, scheduler and workers as processes of their own on Postgres and Valkey, asked over HTTP as
-Thallus. (1) `--large` files of 50 MiB, one after the other, while somebody else reads at a steady rate: memory of the API
-process beside what it had before, and the reader's times beside those of `--seconds` without an upload. (2) `--at-once`
-files sent at the same moment; counted is how many end `completed`. (3) Documents of about `--passages` passages: from
-the last upload to the last `completed`, beside the bare embedder on the same passages in a process of its own, before
-and after. Prints a table and writes reports/uploads.json.
+Thallus. (1) `--large` files of 50 MiB, one after the other, while somebody else reads at a steady rate: memory of the
+API process beside what it had before, and the reader's times beside those of `--seconds` without an upload. (2)
+`--at-once` files sent at the same moment; counted is how many end `completed`. (3) Documents of about `--passages`
+passages: from the last upload to the last `completed`, beside the bare embedder on the same passages, twice, in a
+process of its own. Prints a table and writes reports/uploads.json.
 """
 
 from __future__ import annotations
@@ -211,7 +211,7 @@ class Watch(threading.Thread):
     def __init__(self, server: Server) -> None:
         super().__init__(daemon=True)
         self._server, self._over = server, threading.Event()
-        self.most = server.memory
+        self.most: float = server.memory
 
     def run(self) -> None:
         while not self._over.wait(0.005):
@@ -262,11 +262,11 @@ def forget(api: Server, headers: dict[str, str]) -> None:
 
 def words_of(number: int, passages: int) -> bytes:
     """A text of its own, of so many passages or thereabouts: sentences of this project's pages, shuffled."""
-    chance = random.Random(number)  # noqa: S311 - no secret
+    chance = random.Random(number)
     pages = " ".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("*.md")))
     sentences = [each.strip() for each in pages.replace("\n", " ").split(". ") if 40 < len(each.strip()) < 300]
     lines, characters = [f"Document {number}."], 0
-    while characters < passages * 700:
+    while characters < passages * 850:
         taken = chance.sample(sentences, 5)
         lines.append(". ".join(taken) + ".")
         characters += len(lines[-1])
@@ -364,7 +364,7 @@ def bare_rate(passages: Path) -> float:
 def read_in(
     api: Server, headers: dict[str, str], documents: Documents, folder: Path, environment: dict[str, str], many: int
 ) -> dict[str, Any]:
-    count = max(2, round(many / A_DOCUMENT))
+    count = max(1, round(many / A_DOCUMENT))
     texts = [words_of(10_000 + number, A_DOCUMENT) for number in range(count)]
     with workers(environment, folder):
         uvloop.run(upload_all(api.url, headers, [words_of(9_999, 8)], "warming"))
@@ -404,7 +404,7 @@ def spread(values: list[float]) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--large", type=int, default=5, help="files of 50 MiB")
+    parser.add_argument("--large", type=int, default=10, help="files of 50 MiB")
     parser.add_argument("--seconds", type=float, default=10, help="of reading without an upload")
     parser.add_argument("--at-once", type=int, default=100, help="uploads at the same moment")
     parser.add_argument("--passages", type=int, default=2000, help="whose reading is timed")

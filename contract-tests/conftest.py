@@ -374,6 +374,10 @@ def platforms(
     made: list[Running] = []
 
     def make(name: str, redis_url: str, **settings: str) -> Running:
+        # Each has a database of its own there: workers would take each other's doorbells, which name rows of another
+        # Postgres database, and jobs of both would wait until they are rung again.
+        server = redis_url.rpartition("/")[0]
+        redis_url = f"{server}/{sum(1 for each in made if each.redis_url.rpartition('/')[0] == server)}"
         folder = tmp_path_factory.mktemp(name)
         base = f"{name}_tests_{os.getpid()}"
         with psycopg.connect(postgres.url_of("postgres"), autocommit=True) as connection:

@@ -387,12 +387,12 @@ class Torn:
                 heard += data
                 streams = streams or b"text/event-stream" in heard.lower()
                 if streams and not self.cuts:
-                    ends = [found.end() for found in re.finditer(rb"data: [^\n]*\n\n", heard)]
+                    ends = [found.end() for found in re.finditer(rb"data: (?![^\n]*heartbeat)[^\n]*\n\n", heard)]
                     if len(ends) >= self.FRAMES:
                         self.cuts += 1
                         os.killpg(self.worker, signal.SIGSTOP)
                         near.sendall(heard[sent : ends[self.FRAMES - 1]])
-                        time.sleep(0.2)  # what was sent arrives before the end
+                        time.sleep(0.5)  # what was sent arrives before the end
                         near.shutdown(socket.SHUT_RDWR)  # in the middle of a chunked body: no end, but a break
                         return
                 near.sendall(data)

@@ -30,6 +30,7 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 from rq.worker import WorkerStatus
 
+from domain.kernel.confine import bounds
 from domain.kernel.ledger import Claim, LedgerAway
 from thalweg import heartbeats
 from workers.limits import Interrupted, Watch, confine
@@ -333,18 +334,22 @@ class Forking(_Worker):
         spec = self.runner.registry.jobs.get(claim.name)
         hard = spec.hard if spec else 60.0
         with self.runner.span(claim) as tell:
+            worker = os.getpid()
             child = os.fork()
             if child == 0:
-                self._be_child(claim, hard)
+                self._be_child(claim, hard, worker)
             reason, outcome = self._watch(claim, child, hard)
             if reason is not None:
                 log.warning("job process ended", job_id=str(claim.id), job=claim.name, reason=reason)
                 outcome = self.runner.died(claim, reason).value
             tell(outcome)
 
-    def _be_child(self, claim: Claim, hard: float) -> None:
+    def _be_child(self, claim: Claim, hard: float, worker: int) -> None:
         code = 1
         try:
+            bounds.die_with_parent()  # a stranger's file is not read on where nobody keeps the lease and the time
+            if os.getppid() != worker:  # gone already
+                os._exit(code)
             os.setsid()
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, signal.SIG_IGN)

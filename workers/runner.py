@@ -68,15 +68,25 @@ class Running:
         self.claim = claim
         self.completed = False
         self._completing = False
+        self._open_in: set[int] = set()
         self._runner = runner
         self._soft_end = time.monotonic() + soft
 
     @contextmanager
     def transaction(self) -> Iterator[Ctx]:
-        with self._runner.context(self.claim) as ctx:
-            hold(ctx, self.claim)
-            self._completing = False
-            yield ctx
+        """Raises RuntimeError within another one of this job: each holds the job's row, and the inner would wait for
+        the outer until the lock times out."""
+        thread = threading.get_ident()
+        if thread in self._open_in:
+            raise RuntimeError("a transaction of this job is open already")
+        self._open_in.add(thread)
+        try:
+            with self._runner.context(self.claim) as ctx:
+                hold(ctx, self.claim)
+                self._completing = False
+                yield ctx
+        finally:
+            self._open_in.discard(thread)
         self.completed = self.completed or self._completing
 
     def complete(self, ctx: Ctx, result: Mapping[str, Any] | None = None) -> None:

@@ -9,13 +9,12 @@ import socket
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
 
-from thalweg.contract import project
-
-ROOT = project.find().root
+ROOT = Path(__file__).resolve().parents[2]
 ME = {"thallus": "/thallus/api/v1/auth/me", "starter": "/starter/api/v1/auth/me", "beeflow": "/beeflow/auth/user"}
 """Where each surface says who somebody is, for anybody who is signed in."""
 SIGN_IN = {

@@ -154,7 +154,10 @@ class AgentRun:
             partial=partial,
         )
         started = time.monotonic()
+        if getattr(model, "capable", False):
+            state.journal.asked = (model.name, step, "\n".join([told, *(m.text for m in messages)]))
         end = speak(model, request, deadline, state.journal, take)
+        state.journal.asked = None
         rest = (out.feed(shield.end()) if shield else "") + out.end()
         if rest:
             collected.append(rest)

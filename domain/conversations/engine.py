@@ -453,10 +453,12 @@ def _close(
     key_refused: bool = False,
     **final: Any,
 ) -> None:
-    said = journal.response()
+    said, taken = journal.response(), journal.taken()
     try:
         with journal.closing() as writer:
             turn = writer.ctx.session.get_one(Turn, turn_id)
+            turn.input_tokens, turn.output_tokens = sum(each[1] for each in taken), sum(each[2] for each in taken)
+            turn.requests, turn.model = len(taken), taken[-1][0][:128] if taken else None
             if name == events.ERROR:
                 turn.error_code, turn.error_message = final["code"], final["error"]
                 turn.retry_after = final["retry_after"]

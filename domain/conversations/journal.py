@@ -16,6 +16,7 @@ from uuid import UUID
 
 from sqlalchemy import func, select
 
+from domain import inference
 from domain.conversations import events
 from domain.conversations.models import Turn, TurnEvent, TurnStep
 from domain.kernel.context import Ctx, UserActor, Work
@@ -66,6 +67,8 @@ class Journal:
         self._looked_at = time.monotonic()
         self._steps: dict[str, dict[str, Any]] = {}
         self._partial: dict[str, str] = {}
+        self.asked: tuple[str, str, str] | None = None
+        """The model outside that is speaking: its name, the step, and what it was shown."""
 
     def load(self, ctx: Ctx) -> list[TurnEvent]:
         """Know what earlier runs have written; the events so far."""
@@ -197,6 +200,17 @@ class Journal:
     def said(self, step: str) -> str:
         """The words of a step that are out (and committed)."""
         return self._partial.get(step, "")
+
+    def taken(self) -> list[tuple[str, int, int]]:
+        """What each request to a model took: its name, tokens in, tokens out. Of one that was broken off in the middle
+        of its words nobody tells: it is counted here."""
+        kept = [each for each in self._steps.values() if "input_tokens" in each]
+        found = [(str(each["model"]), int(each["input_tokens"]), int(each["output_tokens"])) for each in kept]
+        if self.asked is not None and self.said(self.asked[1]):
+            name, step, shown = self.asked
+            before, after = inference.count_tokens([shown, self.said(step)])
+            found.append((name, before, after))
+        return found
 
     def response(self) -> str:
         """All words so far, as the stream has them."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from domain.kernel.lazily import offers
 
 if TYPE_CHECKING:
-    from domain.knowledge import bases, crawling, ingestion, marketplace, stores, upkeep, vector_files, webpages
+    from domain.knowledge import asking, bases, crawling, ingestion, marketplace, stores, upkeep, vector_files, webpages
     from domain.knowledge.collections import (
         UNSET,
         Holding,
@@ -56,6 +56,7 @@ __all__ = [
     "Reindexing",
     "Settings",
     "add_transcript",
+    "asking",
     "bases",
     "channel",
     "crawling",

@@ -15,7 +15,7 @@ from sqlalchemy import update as change
 
 from domain.kernel.context import Ctx
 from domain.kernel.errors import Forbidden, Invalid
-from domain.knowledge import access, collections, documents, marketplace, searching
+from domain.knowledge import access, asking, collections, documents, marketplace, searching
 from domain.knowledge.collections import Holding
 from domain.knowledge.models import WebpagePart
 from domain.knowledge.rules import Chunking, Mode, Settings
@@ -80,7 +80,7 @@ def update(ctx: Ctx, base_id: UUID, *, tuning: Tuning | None = None, **changes: 
     if visibility != found.visibility:
         _may_publish(ctx, visibility)
     if not str(changes.get("name", found.name)).strip():
-        raise Invalid("name: something has to stand in it.")
+        raise Invalid("name: something has to stand in it.", field="name")
     if visibility == "group" and not changes.get("group_ids", found.group_ids):
         raise Invalid("groupIds: visibility `group` needs at least one group.")
     if tuning is not None:
@@ -111,11 +111,11 @@ def search(
 
     Raises `NotFound`, `Invalid`.
     """
-    # The embedder is asked before the transaction's first statement.
-    vector = None if mode == "text" else searching.vector_of(query)
+    # The models are asked before the transaction's first statement.
+    vectors = {} if mode == "text" else asking.vectors_for(ctx, query, [base_id])
     wanted: dict[str, Any] = {
-        "mode": "text" if vector is None else mode,
-        "vector": vector,
+        "mode": mode if vectors else "text",
+        "vector": vectors,
         "min_score": min_score,
         "collections": [base_id],
         "documents": document_ids,

@@ -96,7 +96,7 @@ def create(
         visibility=_visibility(visibility, personal, group_ids),
         group_ids=access.known_groups(ctx, group_ids),
         description=description,
-        settings=(settings or Settings()).stored(),
+        settings=replace(settings or Settings(), model=model).stored(),
         language=language,
         include_in_research=include_in_research,
         notes=dict(notes or {}),
@@ -108,12 +108,17 @@ def create(
     return Holding(made, may_edit=True)
 
 
+def _blank() -> Invalid:
+    """Separators alone are no name; a contract's pattern knows fewer of them."""
+    return Invalid("name: something has to stand in it.", field="name")
+
+
 def _insert(ctx: Ctx, kind: str, name: str, *, quiet: bool = False, **values: Any) -> Collection:
     if kind not in rules.KINDS:
         raise ValueError(f"there is no collection of kind {kind!r}")
     name = " ".join(name.split())
     if not name:
-        raise Invalid("name: something has to stand in it.")
+        raise _blank()
     model = values.pop("model", None) or embedding.default_model()
     if model != embedding.default_model():
         embedding.embedder(model)
@@ -315,15 +320,17 @@ def update_collection(
     settings: Mapping[str, Any] | _Unset = UNSET,
     language: str | _Unset | None = UNSET,
     include_in_research: bool | _Unset = UNSET,
-    model: str | _Unset = UNSET,
+    model: str | _Unset | None = UNSET,
 ) -> Holding:
-    """Change what is given. `settings` are the parts of `Settings` to change. New sizes and models hold for new
-    documents until everything is indexed anew.
+    """Change what is given. `settings` are the parts of `Settings` to change; `model` None: that of new collections.
+    New sizes and models hold for new documents until everything is indexed anew.
 
-    Raises `NotFound`, `Forbidden`, `Conflict`, `Unprocessable`.
+    Raises `NotFound`, `Forbidden`, `Conflict`, `Unprocessable`, and `Unavailable` for a model that is not set up.
     """
     found = find(ctx, collection_id, kind, edit=True)
     changed: dict[str, Any] = {}
+    if not isinstance(name, _Unset) and not name.strip():
+        raise _blank()
     if not isinstance(name, _Unset) and rules.name_key(name) != found.name_key:
         if found.is_default:
             raise Conflict("The default collection keeps its name.", reason="default_collection")
@@ -339,8 +346,10 @@ def update_collection(
     if not isinstance(settings, _Unset):
         changed["settings"] = replace(Settings.of(found.settings), **settings).stored()
     if not isinstance(model, _Unset):
-        embedding.embedder(model)
-        changed["model"] = model
+        changed["model"] = model or embedding.default_model()
+        embedding.embedder(changed["model"])
+        present = Settings.of(changed.get("settings", found.settings))
+        changed["settings"] = replace(present, model=model).stored()
     for field, value in (
         ("description", description),
         ("language", language),

@@ -7,9 +7,12 @@ written with their vectors under (index, ordinal), so whoever dies where, each i
 
 from __future__ import annotations
 
+import math
+import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -20,7 +23,7 @@ from domain import storage
 from domain.inference import Deadline
 from domain.kernel import outbox
 from domain.kernel.context import Ctx, Work
-from domain.kernel.errors import NotFound, PaymentRequired
+from domain.kernel.errors import DomainError, NotFound, PaymentRequired
 from domain.kernel.ids import new_id
 from domain.knowledge import embedding, languages, progress, quotas
 from domain.knowledge.chunking import MAX_PASSAGES, Passage, cut
@@ -45,6 +48,12 @@ TURN = 40.0
 MAX_BYTES = 1 << 30
 EXTRACTED, CUT = 25, 30
 """Percent that are done after these stages."""
+AWAY = "model_unavailable"
+"""The failure of an entry whose embedding model cannot be asked or not be used; while it is tried again, too."""
+WAITS = 150
+"""Times that a provider is asked again without any progress, ten minutes apart in the end: about a day."""
+LONGEST = 60.0
+"""Seconds that a provider may take for the passages of one transaction."""
 AGAIN = "Something went wrong on our side. Several attempts were made; upload the file again to have it tried anew."
 
 
@@ -150,6 +159,10 @@ def _keep_text(ctx: Ctx, document: Document, version: DocumentVersion, read: san
 
 def _await_index(ctx: Ctx, entry: CollectionEntry, document: Document, version: DocumentVersion) -> Event:
     collection = ctx.session.get_one(Collection, entry.collection_id)
+    if not embedding.known(collection.model):
+        event = fail(ctx, entry.id, AWAY, not_set_up(collection.model))
+        assert event is not None
+        return event
     wanted = wanted_index(ctx, entry, collection, version)
     if wanted.state == "ready":
         return _show(ctx, entry, document, wanted)
@@ -213,8 +226,9 @@ class _Plan:
     planned: int | None
 
 
-def embed(work: Work, entry_id: UUID) -> None:
-    """Cut and embed what an entry waits for, and show it. The job `knowledge.embed`."""
+def embed(work: Work, entry_id: UUID, waits: int = 0) -> None:
+    """Cut and embed what an entry waits for, and show it. The job `knowledge.embed`. `waits`: how often its model's
+    provider was asked in vain before."""
     with work.transaction() as ctx:
         held = _held(ctx, entry_id)
         if held is None:
@@ -227,7 +241,12 @@ def embed(work: Work, entry_id: UUID) -> None:
     if plan is None:
         _complete(work)
         return
+    if not embedding.known(plan.model):
+        _refuse(work, entry_id, AWAY, not_set_up(plan.model))
+        return
     model = embedding.embedder(plan.model)
+    # The built-in model has what the job has; a provider that takes longer than this is away.
+    longest = math.inf if plan.model == embedding.built_in() else LONGEST
     began = time.monotonic()
     passages = list(cut(unpacked(plan.content), plan.chunking))
     # A text that takes long to cut gets a longer turn: each turn cuts it again.
@@ -244,13 +263,20 @@ def embed(work: Work, entry_id: UUID) -> None:
     done = plan.done
     while True:
         batch = passages[done : done + BATCH]
-        vectors = embedding.of_passages(model, batch, Deadline(max(1.0, work.remaining() - 5))) if batch else []
+        try:
+            seconds = max(1.0, min(longest, work.remaining() - 5))
+            vectors = embedding.of_passages(model, batch, Deadline(seconds)) if batch else []
+        except DomainError as problem:
+            if longest is math.inf or not embedding.away(problem):
+                raise
+            _wait(work, entry_id, plan, problem, 0 if done > plan.done else waits)
+            return
         last = done + len(batch) >= len(passages)
         tired = not last and (time.monotonic() - began > turn or work.remaining() < 30)
         with work.transaction() as ctx:
             _write(ctx, plan, batch, vectors)
             done += len(batch)
-            event = _shown(ctx, entry_id, plan, passages) if last else _on(ctx, entry_id, done, len(passages))
+            event = _shown(ctx, entry_id, plan, passages) if last else _on(ctx, entry_id, plan, done, len(passages))
             if event is None and not last:  # taken out meanwhile
                 last = True
                 outbox.enqueue(ctx, "knowledge.purge", {"document_id": str(plan.document_id)})
@@ -340,11 +366,13 @@ def _write(ctx: Ctx, plan: _Plan, batch: Sequence[Passage], vectors: Sequence[An
     ctx.session.execute(insert(Chunk).on_conflict_do_nothing(index_elements=["index_id", "ordinal"]), rows)
 
 
-def _on(ctx: Ctx, entry_id: UUID, done: int, total: int) -> Event | None:
+def _on(ctx: Ctx, entry_id: UUID, plan: _Plan, done: int, total: int) -> Event | None:
     held = _held(ctx, entry_id)
-    if held is None:
+    if held is None or held[0].pending_index_id != plan.index_id:  # taken out, or indexed by another model meanwhile
         return None
     entry, document, _ = held
+    if entry.failure_code == AWAY:
+        entry.failure_code = entry.failure = None
     reached = CUT + (100 - CUT) * done // total
     if entry.state == "processing":
         entry.stage, entry.progress = "embedding", min(99, max(entry.progress, reached))
@@ -380,12 +408,49 @@ def _show(ctx: Ctx, entry: CollectionEntry, document: Document, whole: PassageIn
     entry.started_at = entry.started_at or ctx.now()
     entry.completed_at = ctx.now()
     ctx.session.flush()
-    if old is not None and old != whole.id:
+    if (old is not None and old != whole.id) or _given_up(ctx, document, whole):
         outbox.enqueue(ctx, "knowledge.purge", {"document_id": str(document.id)})
     return progress.tell(document, entry, "document.completed", chunks=whole.chunk_count)
 
 
+def _given_up(ctx: Ctx, document: Document, whole: PassageIndex) -> bool:
+    """Whether an index was begun that nobody may wait for any more."""
+    query = select(PassageIndex.id).where(
+        PassageIndex.document_id == document.id, PassageIndex.id != whole.id, PassageIndex.state == "building"
+    )
+    return ctx.session.scalar(query.limit(1)) is not None
+
+
 # --- ends that are none -------------------------------------------------------------------------------------
+
+
+def not_set_up(model: str) -> str:
+    return f"The embedding model {model} is not set up here any more. Have the collection indexed anew."
+
+
+def _wait(work: Work, entry_id: UUID, plan: _Plan, problem: DomainError, waits: int) -> None:
+    """The model cannot be asked: the entry says why, and the job is promised for later. What is written stays, and what
+    searches saw before they go on seeing."""
+    if waits >= WAITS:
+        _refuse(work, entry_id, AWAY, problem.message)
+        return
+    seconds = min(600.0, 10.0 * 2.0 ** min(waits, 10)) * random.uniform(0.75, 1.0)  # noqa: S311
+    said = problem.facts.get("retry_after")
+    event = None
+    with work.transaction() as ctx:
+        held = _held(ctx, entry_id)
+        if held is not None and held[0].pending_index_id == plan.index_id:
+            entry, document, _ = held
+            entry.failure_code, entry.failure = AWAY, f"{problem.message} It will be tried again."[:2000]
+            event = progress.tell(document, entry, waits=waits + 1)
+            outbox.enqueue(
+                ctx,
+                "knowledge.embed",
+                {"entry_id": str(entry_id), "waits": waits + 1},
+                delay=timedelta(seconds=max(seconds, float(said or 0))),
+            )
+        work.complete(ctx)
+    progress.publish(work, plan.document_id, event)
 
 
 def _refuse(work: Work, entry_id: UUID, code: str, message: str) -> None:

@@ -143,11 +143,16 @@ def read(ctx: Ctx, base_id: UUID) -> tuple[Holding, str | None]:
 
 
 def answers(
-    ctx: Ctx, query: str, base_ids: Sequence[UUID], *, vector: Vector | None = None, limit: int = 10
+    ctx: Ctx,
+    query: str,
+    base_ids: Sequence[UUID],
+    *,
+    vector: Vector | Mapping[str, Vector] | None = None,
+    limit: int = 10,
 ) -> list[Passage]:
     """The passages of these knowledge bases that fit best, as far as the caller may use them, the best first.
 
-    `vector` is the question's, made before the transaction began. Raises `Invalid`.
+    `vector` is the question's, made before the transaction began (`asking.question`). Raises `Invalid`.
     """
     own = [held.id for held in collections.get_many(ctx, base_ids)]
     away: dict[UUID, list[UUID]] = {}

@@ -61,15 +61,21 @@ class Settings:
     chunking: Chunking = field(default_factory=Chunking)
     search_mode: Mode = "hybrid"
     min_score: float = 0.0
+    model: str | None = None
+    """The embedding model that was chosen for it; None: that of new collections, with the next indexing anew."""
 
     def stored(self) -> dict[str, Any]:
-        return {"chunking": self.chunking.stored(), "search_mode": self.search_mode, "min_score": self.min_score}
+        stored = {"chunking": self.chunking.stored(), "search_mode": self.search_mode, "min_score": self.min_score}
+        return stored if self.model is None else stored | {"model": self.model}
 
     @classmethod
     def of(cls, stored: Mapping[str, Any] | None) -> Settings:
         stored = stored or {}
         return cls(
-            Chunking.of(stored.get("chunking")), stored.get("search_mode", "hybrid"), stored.get("min_score", 0.0)
+            Chunking.of(stored.get("chunking")),
+            stored.get("search_mode", "hybrid"),
+            stored.get("min_score", 0.0),
+            stored.get("model"),
         )
 
 

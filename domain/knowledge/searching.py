@@ -19,11 +19,12 @@ from uuid import UUID
 from sqlalchemy import Float, Integer, case, cast, func, literal, null, select, text
 from sqlalchemy.dialects.postgresql import REGCONFIG, TSQUERY
 
-from domain import audit, inference
-from domain.inference import Deadline, Vector
+from domain import audit
+from domain.inference import Vector
 from domain.kernel.context import Ctx
-from domain.kernel.errors import Invalid, NotFound, Unavailable
-from domain.knowledge import access, collections, embedding, rules, wording
+from domain.kernel.errors import Invalid, NotFound
+from domain.knowledge import access, asking, collections, embedding, rules, wording
+from domain.knowledge.asking import vector_of as vector_of
 from domain.knowledge.filters import Scope, entries
 from domain.knowledge.models import (
     Chunk,
@@ -40,9 +41,6 @@ CANDIDATES = 60
 SAMPLE = 1_500
 """Passages with words of the question that are ranked; a question of everyday words has more, and the first will do."""
 CONFIGURATIONS = 6
-MAX_QUESTION = 4_096
-PATIENCE = 10.0
-"""Seconds for the vector of a question."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,41 +132,40 @@ def search(
     min_score: float | None = 0.0,
     highlight: bool = True,
     action: str | None = None,
-    vector: Vector | None = None,
+    vector: Vector | Mapping[str, Vector] | None = None,
     eyes: access.Viewer | None = None,
 ) -> Found:
     """The passages that fit `query` best, at most `limit` (1 to 50), with scores from 0 to 1 that never rise.
 
     `filters` is an attribute filter in OpenAI's shape. `mode` and `min_score` None: as the one collection that is
-    searched has it. `action`: leave an audit entry of that name. `vector`: the question's, where the caller has made it
-    before a transaction began. `eyes`: another's than the caller's. Raises `NotFound` for a collection or document that
-    they cannot see, and `Invalid`.
+    searched has it. `action`: leave an audit entry of that name. `vector`: the question's by the built-in model, or by
+    several models by their names, where the caller has made them before a transaction began (`asking`): inside one no
+    provider is asked, and what its model has made is found by its words. `eyes`: another's than the caller's. Raises
+    `NotFound` for a collection or document that they cannot see, and `Invalid`.
     """
     started = time.monotonic()
-    asked = _cleaned(query)
+    asked = asking.cleaned(query)
     if not 1 <= limit <= 50:
         raise Invalid("limit: 1 to 50.")
     scope = Scope(collections, collection_kinds, documents, kinds, sources, tags, filters, since, until, research)
-    # The built-in model first, before the transaction's first statement.
-    vectors: dict[str, Vector] = {}
+    # The models first, before the transaction's first statement.
+    vectors: Mapping[str, Vector] = {}
     if vector is not None:
-        vectors[embedding.default_model()] = vector
+        vectors = vector if isinstance(vector, Mapping) else {embedding.built_in(): vector}
     elif mode != "text":
-        vector = vector_of(asked)
-        if vector is None:
-            mode = "text"
-        else:
-            vectors[embedding.default_model()] = vector
+        vectors = asking.vectors_of(ctx, asked, scope, eyes)
     eyes = eyes or access.viewer(ctx)
     _known(ctx, scope, eyes)
     own_way = _settings(ctx, scope) if mode is None or min_score is None else rules.Settings()
     mode = own_way.search_mode if mode is None else mode
     min_score = own_way.min_score if min_score is None else min_score
     reach = _reach(ctx, scope, eyes)
+    if not vectors or (reach.models and not any(model in vectors for model, _ in reach.models)):
+        mode = "text"
     fits: dict[UUID, _Fit] = {}
     rankings: list[list[UUID]] = []
     if mode != "text":
-        rankings.append(_by_meaning(ctx, scope, eyes, reach, asked, vectors, fits))
+        rankings += _by_meaning(ctx, scope, eyes, reach, vectors, fits)
     words = [wording.of(ctx, asked, each) for each in _configurations(reach)] if mode != "semantic" or highlight else []
     if mode != "semantic":
         rankings.append(_by_words(ctx, scope, eyes, words, fits))
@@ -185,22 +182,6 @@ def search(
     if action is not None:
         record(ctx, action, scope.collections, found)
     return found
-
-
-def vector_of(query: str) -> Vector | None:
-    """The question's vector by the platform's own embedder; None while that cannot be asked. Slow: outside any
-    transaction, where one is about to be opened for more than this search. Raises `Invalid`."""
-    try:
-        return embedding.of_question(inference.drivers().embedder, _cleaned(query), Deadline(PATIENCE))
-    except Unavailable:
-        return None
-
-
-def _cleaned(query: str) -> str:
-    asked = inference.clean(query)[0].strip()[:MAX_QUESTION]
-    if not asked:
-        raise Invalid("query: there is nothing to look for in it.")
-    return asked
 
 
 def _known(ctx: Ctx, scope: Scope, eyes: access.Viewer) -> None:
@@ -264,22 +245,20 @@ def _by_meaning(
     scope: Scope,
     eyes: access.Viewer,
     reach: _Reach,
-    asked: str,
-    vectors: dict[str, Vector],
+    vectors: Mapping[str, Vector],
     fits: dict[UUID, _Fit],
-) -> list[UUID]:
-    near: list[tuple[float, UUID]] = []
-    for (model, dimensions), count in reach.models.items():
-        if model not in vectors:
-            try:
-                vectors[model] = embedding.of_question(embedding.embedder(model), asked, Deadline(PATIENCE))
-            except Unavailable:
-                continue  # what was made with a model that is gone is found by its words
-        near += _nearest(ctx, scope, eyes, model, dimensions, vectors[model], count)
-    near.sort()
-    for away, chunk_id in near[:CANDIDATES]:
-        fits.setdefault(chunk_id, _Fit()).similarity = max(0.0, min(1.0, 1 - away))
-    return [chunk_id for _, chunk_id in near[:CANDIDATES]]
+) -> list[list[UUID]]:
+    """A ranking for each model: the distances of two models are no common measure, so neither is sorted into the
+    other's. What was made with a model that could not be asked is found by its words."""
+    rankings = []
+    for (model, dimensions), count in sorted(reach.models.items()):
+        if model not in vectors or len(vectors[model]) != dimensions:
+            continue
+        near = sorted(_nearest(ctx, scope, eyes, model, dimensions, vectors[model], count))[:CANDIDATES]
+        for away, chunk_id in near:
+            fits.setdefault(chunk_id, _Fit()).similarity = max(0.0, min(1.0, 1 - away))
+        rankings.append([chunk_id for _, chunk_id in near])
+    return rankings
 
 
 def _nearest(

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import delete, or_, select, update
+from sqlalchemy import delete, func, or_, select, update
 
 from domain import audit, storage
 from domain.kernel import outbox
 from domain.kernel.context import Ctx, Work
 from domain.kernel.db import acting_for
 from domain.kernel.errors import Conflict, NotFound
-from domain.knowledge import collections, ingestion, progress
+from domain.knowledge import collections, embedding, ingestion, progress
 from domain.knowledge.models import (
     Chunk,
     Collection,
@@ -23,6 +23,7 @@ from domain.knowledge.models import (
     DocumentVersion,
     PassageIndex,
 )
+from domain.knowledge.rules import Settings
 
 STEP = 2_000
 """Passages that one transaction erases."""
@@ -40,27 +41,36 @@ class Reindexing:
 
 
 def reindex(ctx: Ctx, collection_id: UUID, kind: str | None = None) -> Reindexing:
-    """Promise to cut and embed every document of a collection by its present settings and model. Searches see the old
-    passages of a document until its new ones are whole.
+    """Promise to cut and embed every document of a collection by its present settings and by the model that was chosen
+    for it, else that of new collections. Searches see the old passages of a document until its new ones are whole.
 
-    Raises `NotFound`, `Forbidden`, `Conflict` while it is under way.
+    Raises `NotFound`, `Forbidden`, `Conflict` while it is under way; with another model it may begin over, so that
+    nobody waits for a provider that is away.
     """
     found = collections.find(ctx, collection_id, kind, edit=True)
+    ctx.session.refresh(found, with_for_update=True)
     now = ctx.now()
-    busy = ctx.session.scalar(
-        select(CollectionEntry.id)
-        .where(
-            CollectionEntry.collection_id == found.id,
-            or_(CollectionEntry.reindex, CollectionEntry.pending_index_id.is_not(None)),
+    model = Settings.of(found.settings).model
+    model = model if model is not None and embedding.known(model) else embedding.default_model()
+    busy = set(
+        ctx.session.scalars(
+            select(func.coalesce(PassageIndex.model, found.model))
+            .select_from(CollectionEntry)
+            .outerjoin(PassageIndex, PassageIndex.id == CollectionEntry.pending_index_id)
+            .where(
+                CollectionEntry.collection_id == found.id,
+                or_(CollectionEntry.reindex, CollectionEntry.pending_index_id.is_not(None)),
+            )
+            .distinct()
         )
-        .limit(1)
     )
-    if busy:
+    if model in busy:
         raise Conflict("It is being indexed already.", reason="indexing")
+    found.model = model
     marked = ctx.session.scalars(
         update(CollectionEntry)
         .where(CollectionEntry.collection_id == found.id)
-        .values(reindex=True, updated_at=now)
+        .values(reindex=True, pending_index_id=None, updated_at=now)
         .returning(CollectionEntry.id)
         .execution_options(synchronize_session=False)
     ).all()
@@ -112,6 +122,11 @@ def _renew(ctx: Ctx, entry_id: UUID, collection: Collection | None) -> None:
     if held is None or collection is None:
         return
     entry, document, version = held
+    if not entry.reindex:  # another run of this job was here
+        return
+    if not embedding.known(collection.model):  # it was set up when this was promised
+        ingestion.fail(ctx, entry_id, ingestion.AWAY, ingestion.not_set_up(collection.model))
+        return
     if version.state != "extracted":  # it failed or was never read: from the beginning
         entry.reindex = False
         entry.state, entry.stage, entry.progress = "pending", None, 0

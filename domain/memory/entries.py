@@ -202,12 +202,15 @@ def list_entries(
     entity_id: str | None = None,
     page: CursorPage | None = None,
 ) -> Page[RingEntry]:
-    """Entries, newest first, with their `total`. `address_key` is a path pattern (see `address.matches`).
+    """What brains remember, newest first, with their `total`. `address_key` is a path pattern (see `address.matches`).
 
     Raises `Invalid` for a bad pattern, ring or cursor.
     """
     page = page or CursorPage()
-    conditions: list[ColumnElement[bool]] = [RingEntry.brain_id.is_not_distinct_from(brain_id)]
+    conditions: list[ColumnElement[bool]] = [
+        RingEntry.brain_id.is_not_distinct_from(brain_id),
+        RingEntry.user_id.is_(None),  # what is a person's own is theirs to list: see `personal`
+    ]
     if ring is not None:
         if ring not in ("session", "entity", "institutional"):
             raise Invalid("ring: session, entity or institutional.")
@@ -268,7 +271,10 @@ def coverage(ctx: Ctx, brain_id: UUID | None, depth: int = 1) -> list[Coverage]:
 def forget(ctx: Ctx, brain_id: UUID | None, *, session_id: str | None = None, entity_id: str | None = None) -> int:
     """Delete a brain's entries (all, or one session's or entity's) and answer with their number. Leaves go too: what is
     immutable can still be erased."""
-    conditions: list[ColumnElement[bool]] = [RingEntry.brain_id.is_not_distinct_from(brain_id)]
+    conditions: list[ColumnElement[bool]] = [
+        RingEntry.brain_id.is_not_distinct_from(brain_id),
+        RingEntry.user_id.is_(None),  # what is a person's own is theirs to list: see `personal`
+    ]
     if session_id is not None:
         conditions.append(RingEntry.session_id == session_id)
     if entity_id is not None:

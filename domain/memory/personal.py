@@ -184,11 +184,13 @@ def update_memory(
     importance: float | None = None,
     vector: Vector | None = None,
 ) -> Memory:
-    """Change what is given. It then counts as the person's own words. Raises `NotFound`, `Conflict`, `Invalid`."""
+    """Change what is given. It then counts as the person's own words, and what it said before is not drawn from its
+    conversation again. Raises `NotFound`, `Conflict`, `Invalid`."""
     _lock(ctx, user_id)
     row = _row(ctx, user_id, memory_id)
     if content is not None and (cleaned := _checked(content)) != row.text:
         _refuse_duplicate(ctx, user_id, cleaned, but=memory_id)
+        _draw_no_more(ctx, row)  # what was wrong does not come back beside what is right
         row.text = cleaned
         row.embedding = vector
     if importance is not None:
@@ -202,15 +204,7 @@ def update_memory(
 def delete_memory(ctx: Ctx, user_id: UUID, memory_id: UUID) -> None:
     """Forget it for good; the same thing is not drawn from its conversation again. Raises `NotFound`."""
     row = _row(ctx, user_id, memory_id)
-    if row.conversation_id is not None:
-        ctx.session.add(
-            ForgottenMemory(
-                user_id=user_id,
-                conversation_id=row.conversation_id,
-                digest=_digest(row.text),
-                created_at=ctx.now(),
-            )
-        )
+    _draw_no_more(ctx, row)
     ctx.session.delete(row)
     ctx.session.flush()
     audit.record(ctx, "memory.delete", resource_type="memory", resource_id=memory_id)
@@ -362,6 +356,17 @@ def complete_vectors(transaction: Callable[[], AbstractContextManager[Ctx]], use
 
 
 # --- below ---------------------------------------------------------------------------------------------
+
+
+def _draw_no_more(ctx: Ctx, row: RingEntry) -> None:
+    """Note that what a memory says is not to be drawn from its conversation again."""
+    if row.conversation_id is None or row.user_id is None:
+        return
+    ctx.session.add(
+        ForgottenMemory(
+            user_id=row.user_id, conversation_id=row.conversation_id, digest=_digest(row.text), created_at=ctx.now()
+        )
+    )
 
 
 def _own(user_id: UUID) -> list[ColumnElement[bool]]:

@@ -129,7 +129,8 @@ def document(ctx: Ctx, filed: Filed) -> responses.KnowledgeDocument:
         "sha256": held.sha256,
         "source": cast("Any", _SOURCES.get(held.source, "upload")),
         "status": cast("Any", entry.state),
-        "error": _failure(entry.failure_code, entry.failure),
+        # While new vectors wait for their model, a document is there by its old ones.
+        "error": None if entry.state == "completed" else _failure(entry.failure_code, entry.failure),
         "pageCount": held.page_count,
         "chunkCount": filed.chunks,
         "addedBy": person(ctx, entry.added_by or held.created_by),

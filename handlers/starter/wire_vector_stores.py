@@ -128,7 +128,7 @@ def file(filed: Filed) -> responses.VectorStoreFileResponse:
         "status": _STATUS[entry.state],
         "attributes": entry.attributes,
         "chunking_strategy": _strategy(entry.chunking),
-        "last_error": None if entry.failure is None else entry.failure[:1000],
+        "last_error": None if entry.failure is None or entry.state == "completed" else entry.failure[:1000],
         "created_at": timestamp(entry.created_at),
         "updated_at": timestamp(entry.updated_at),
     }

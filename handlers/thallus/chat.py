@@ -37,15 +37,16 @@ def list_active_chats(ctx: Ctx) -> responses.ChatActive:
 
 
 def chat(ctx: Ctx, body: requests.ChatRequest) -> Pending:
-    return wire.answered(_start(ctx, body).id)
+    # Who waits for the whole answer sees no explanations to choose from: nothing would come of waiting for a direction.
+    return wire.answered(_start(ctx, body, steering=False).id)
 
 
-def _start(ctx: Ctx, body: requests.ChatRequest) -> Turn:
+def _start(ctx: Ctx, body: requests.ChatRequest, **options: bool) -> Turn:
     return conversations.start(
         ctx,
         body.message,
         surface=wire.SURFACE,
         conversation_id=body.conversation_id,
         mode=body.mode,
-        options=turns.preferences(ctx),
+        options={**turns.preferences(ctx), **options},
     )

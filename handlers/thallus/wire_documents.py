@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 FILE_TYPES = ("pdf", "docx", "doc", "txt", "md", "csv", "xlsx", "xls")
 FORMER = "former-member@users.invalid"
 """Stands for the address of an account that was erased."""
+_FAILURES = frozenset(
+    {"unreadable", "encrypted", "empty", "too_long", "processing_limit_reached", "storage_limit_reached"}
+)
 
 
 def created_document(ctx: Ctx, filed: Filed) -> Reply:
@@ -189,9 +192,10 @@ def _scope(personal: bool) -> Literal["personal", "organization"]:
 
 def _failure(filed: Filed) -> responses.DocumentFailure | None:
     entry = filed.entry
-    if entry.failure_code is None:
+    if entry.failure_code is None or entry.state == "completed":  # shown by its old vectors while new ones wait
         return None
-    return {"code": cast("Any", entry.failure_code), "message": entry.failure or ""}
+    code = entry.failure_code if entry.failure_code in _FAILURES else "internal"
+    return {"code": cast("Any", code), "message": entry.failure or ""}
 
 
 def _user(ctx: Ctx, user_id: UUID | None) -> responses.UserReference:

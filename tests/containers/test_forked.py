@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from domain.kernel.confine import forked
@@ -78,7 +79,6 @@ def test_threads_are_fine_in_a_child() -> None:
         (lambda: time.sleep(60), "late"),
         (lambda: os.abort(), "fault"),
         (lambda: os._exit(0), "ended"),
-        (lambda: os.kill(os.getpid(), signal.SIGKILL), "killed"),
         (lambda: os._exit(3), "ended"),
         (lambda: [b"x" * (2 << 20)], "flood"),
     ],
@@ -87,6 +87,20 @@ def test_a_child_dies_alone_and_its_end_is_told(act: Callable[[], list[bytes]], 
     with pytest.raises(Died) as died:
         forked.answer(act, Limits(seconds=1, answer=1 << 20))
     assert died.value.how == how
+
+
+def test_a_child_that_somebody_else_kills_is_told_apart() -> None:
+    def patient() -> list[bytes]:
+        time.sleep(60)
+        return []
+
+    def kill() -> None:
+        for child in psutil.Process().children():
+            child.kill()
+
+    with pytest.raises(Died) as died:
+        forked.answer(patient, LIMITS, beat=kill)
+    assert died.value.how == "killed"
 
 
 def test_half_an_answer_is_none() -> None:

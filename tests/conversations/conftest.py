@@ -4,6 +4,7 @@ models that do as they are told."""
 from __future__ import annotations
 
 import itertools
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -49,13 +50,19 @@ class FakeWork:
     attempt: int = 1
     done: bool = False
     times: list[tuple[float, str]] = field(default_factory=list)
+    open_in: set[int] = field(default_factory=set)
 
     @contextmanager
     def transaction(self) -> Iterator[Ctx]:
         self.die("before a transaction")
-        with self.database.context(SystemActor("job"), self.organisation_id, frozenset({"admin"})) as ctx:
-            yield ctx
-            self.die("before a commit")
+        assert threading.get_ident() not in self.open_in, "a transaction of this job is open already"
+        self.open_in.add(threading.get_ident())
+        try:
+            with self.database.context(SystemActor("job"), self.organisation_id, frozenset({"admin"})) as ctx:
+                yield ctx
+                self.die("before a commit")
+        finally:
+            self.open_in.discard(threading.get_ident())
         self.die("after a commit")
 
     def complete(self, ctx: Ctx, result: Mapping[str, Any] | None = None) -> None:

@@ -3,6 +3,8 @@ and the limits of plans."""
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from uuid import uuid4
 
@@ -13,6 +15,7 @@ from domain import billing, conversations, inference, memory
 from domain.conversations.digesting import drawn_from
 from domain.conversations.models import Conversation, MessageRow, Turn, TurnEvent
 from domain.conversations.rules import affirms, cited, title_of
+from domain.inference import End, Refused, TimedOut, Usage
 from domain.kernel.context import SystemActor
 from domain.kernel.errors import Conflict, Invalid, LimitExceeded, NotFound, PaymentRequired, Unprocessable
 from domain.kernel.pages import CursorPage, OffsetPage
@@ -211,6 +214,35 @@ def test_what_one_says_is_remembered_once_and_recalled_with_its_source(world):
         assert memory.get_memory(ctx, world.user_id, kept.id).use_count == 1
 
 
+def test_what_is_said_on_one_surface_is_seen_corrected_and_forgotten_on_another(make_world):
+    """One store, whichever surface a person speaks on."""
+    world = make_world("beeflow")
+    digest(world, world.ask("I prefer espresso without sugar after lunch."))
+    with world.ctx(surface="thallus") as ctx:
+        (kept,) = memory.list_memories(ctx, world.user_id).items
+        memory.update_memory(ctx, world.user_id, kept.id, content="I prefer espresso with honey after lunch.")
+    asked = world.ask("How do I prefer espresso after lunch?")
+    assert ("with honey" in asked["response"], "without sugar" in asked["response"]) == (True, False)
+    with world.ctx(surface="thallus") as ctx:
+        memory.delete_memory(ctx, world.user_id, kept.id)
+    again = world.ask("How do I prefer espresso after lunch?")
+    assert "honey" not in again["response"]
+    assert again["citations"] == []
+    assert memory_of(world, uuid4()) == [], "nor does anybody else see any of it"
+
+
+def test_a_message_that_is_digested_by_several_at_once_is_remembered_once(world):
+    done = world.ask("I prefer espresso without sugar after lunch. I live in Lyon.")
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda _: digest(world, done), range(4)))
+    assert len(memory_of(world, world.user_id)) == 2
+
+
+def memory_of(world, user_id):
+    with world.ctx(user_id) as ctx:
+        return memory.list_memories(ctx, user_id).items
+
+
 def test_without_memory_nothing_is_drawn_and_nothing_recalled(world):
     with world.ctx() as ctx:
         memory.remember(ctx, world.user_id, "I prefer espresso without sugar.")
@@ -273,6 +305,49 @@ def test_tokens_are_accounted(world, script):
     turn = world.turn(done["message_id"])
     assert (turn.input_tokens, turn.output_tokens, turn.requests, turn.model) == (10, 5, 1, "script")
     assert done["usage"]["total_tokens"] == 15
+
+
+@pytest.mark.parametrize("end", ["fails", "is cancelled"])
+def test_tokens_of_a_turn_that_is_not_completed_are_accounted_too(world, bound, call, end):
+    """A model has answered once, called a tool, and then broken off: the provider bills both."""
+
+    class Breaks:
+        name, capable, asked = "breaks", True, 0
+
+        def generate(self, request, deadline, emit):
+            self.asked += 1
+            if self.asked == 1:
+                return End(Usage(self.name, 10, 2), (call("current_time"),), "tools")
+            for _ in range(20):
+                emit("text", "words and ")
+            time.sleep(0.3)
+            if end == "fails":
+                raise Refused(reason="refused")
+            with world.ctx() as ctx:
+                conversations.cancel(ctx, turn_id)
+            while not deadline.over:
+                time.sleep(0.05)
+            raise TimedOut
+
+    bound(Breaks())
+    turn_id = world.start("Hello")
+    name, _ = world.run(turn_id)[-1]
+    turn = world.turn(turn_id)
+    assert (name, turn.state) == (("error", "failed") if end == "fails" else ("cancelled", "cancelled"))
+    assert (turn.requests, turn.model) == (2, "breaks")
+    assert turn.output_tokens == 2 + 40
+    assert 10 < turn.input_tokens < 2000
+    with world.ctx() as ctx:
+        answer = conversations.list_messages(ctx, turn.conversation_id).items[-1]
+    assert (answer.input_tokens, answer.output_tokens) == (turn.input_tokens, turn.output_tokens)
+
+
+def test_a_model_that_refuses_at_once_takes_no_tokens(world, script):
+    script(Refused(reason="invalid_key"), capable=True)
+    turn_id = world.start("Hello")
+    assert world.run(turn_id)[-1][0] == "error"
+    turn = world.turn(turn_id)
+    assert (turn.input_tokens, turn.output_tokens, turn.requests, turn.model) == (0, 0, 0, None)
 
 
 # --- pure rules --------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from domain import conversations
+from domain.conversations import speaking
 from domain.kernel.errors import Conflict, Forbidden, Invalid, NotFound
 
 DEPOT = {"Depot handbook": "The depot opens at six in the morning. It is closed on Sundays. Forklifts need a licence."}
@@ -233,3 +234,23 @@ def test_what_a_message_brings_along_is_a_source(world):
     )
     assert "14 days" in done["response"]
     assert done["citations"][0]["title"] == "invoice.txt"
+
+
+@pytest.mark.parametrize(("told_seconds_ago", "refused"), [(0.0, False), (60.0, True)])
+def test_slow_work_is_refused_for_threads_that_do_not_end_not_for_those_just_told_to(
+    world, script, monkeypatch, told_seconds_ago, refused
+):
+    """Many turns run beside each other: when a dozen and more are cancelled at once, the next must not fail for it."""
+    end = threading.Event()
+    threads = [threading.Thread(target=end.wait, daemon=True) for _ in range(speaking.LEFT_BEHIND)]
+    for thread in threads:
+        thread.start()
+    monkeypatch.setattr(speaking, "_left", dict.fromkeys(threads, time.monotonic() - told_seconds_ago))
+    try:
+        script("Fine.")
+        assert world.ask("Hello")["name"] == ("error" if refused else "complete")
+    finally:
+        end.set()
+    for thread in threads:
+        thread.join()
+    assert world.ask("Hello")["name"] == "complete", "they have ended"

@@ -45,7 +45,8 @@ def calls(surface: str) -> Iterator[tuple[str, str, Any, str]]:
             continue
         body = re.search(r"-d '(\{.*?\})'", command)
         method = re.search(r"-X (\w+)", command)
-        verb = method[1] if method else "POST" if body else "GET"
+        sends = body is not None or " -F " in command
+        verb = method[1] if method else "POST" if sends else "GET"
         yield verb, address.removeprefix(base[:-1]).partition("?")[0], json.loads(body[1]) if body else None, command
 
 

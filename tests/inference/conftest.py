@@ -16,6 +16,8 @@ from domain.inference import registry
 
 
 class Replies(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"  # connections stay open, as a provider's do
+
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         server: Any = self.server

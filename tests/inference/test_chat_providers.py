@@ -3,7 +3,11 @@ it drops, delays, garbles and limits."""
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -11,6 +15,7 @@ from domain import inference
 from domain.inference import ChatRequest, Deadline, Message, Refused, TimedOut, ToolSpec
 from domain.inference import chat as chatting
 from domain.inference.chat import Passing
+from domain.inference.drivers import guarded_http
 from domain.inference.drivers.chat_extractive import UNKNOWN, ExtractiveChat
 from domain.inference.drivers.chat_provider import ProviderChat
 from domain.kernel import outgoing
@@ -151,6 +156,53 @@ def test_an_address_of_a_stranger_is_judged_before_it_is_called(server):
         outgoing.use(None)
 
 
+def test_many_ask_at_once_each_with_a_client_of_their_own_that_is_closed_behind_them(model, server, monkeypatch):
+    """Turns run beside each other in threads; a connection that is left to the collector belongs to a loop that has
+    ended."""
+    made = []
+    opened = guarded_http.open_client
+    monkeypatch.setattr(guarded_http, "open_client", lambda seconds: made.append(opened(seconds)) or made[-1])
+    server.behave = ["answer"]
+    with ThreadPoolExecutor(8) as threads:
+        said = list(threads.map(lambda _: talk(model)[0], range(24)))
+    server.behave = ["status:400"]
+    with pytest.raises(Refused):
+        talk(model)
+    server.behave = ["hang"]
+    with pytest.raises(TimedOut):
+        talk(model, seconds=0.4)
+    assert said == [TEXT] * 24
+    assert len(set(map(id, made))) == 26
+    assert all(each.is_closed for each in made)
+
+
+def test_a_worker_that_is_warm_imports_nothing_with_its_first_turn(server):
+    """The library takes seconds to import; a person would wait for it."""
+    code = f"""
+import sys
+from domain import inference
+inference.configure({{"model": "extractive", "openai_api_key": "sk-0000000000", "openai_base_url": {server.url!r}}})
+inference.drivers().chats["openai"].warm()
+known = set(sys.modules)
+request = inference.ChatRequest("Be brief.", (inference.Message("user", "When?"),), "When?")
+inference.generate(inference.drivers().chat("openai"), request, inference.Deadline(20), lambda kind, words: None)
+print(sorted(name for name in set(sys.modules) - known if name.split(".")[0] in ("pydantic_ai", "openai", "httpx2")))
+"""
+    server.behave = ["answer"]
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    late = [name for name in json.loads(done.stdout.replace("'", '"')) if name.count(".") < 2]
+    assert late == []
+
+
+def test_every_configured_model_is_warmed_up(monkeypatch):
+    warmed = []
+    monkeypatch.setattr(ProviderChat, "warm", lambda self: warmed.append(self.vendor))
+    made = inference.configure({"openai_api_key": "sk-0000000000", "anthropic_api_key": "sk-0000000000"})
+    made.warm()
+    assert sorted(warmed) == ["anthropic", "openai"]
+    inference.configure({})
+
+
 @pytest.mark.parametrize("vendor", ["openai", "anthropic", "gemini", "mistral", "xai", "openrouter", "azure_openai"])
 def test_every_vendors_client_can_be_made(vendor):
     address = "https://x.openai.azure.com" if vendor == "azure_openai" else None
@@ -164,9 +216,6 @@ def test_a_key_file_that_is_none_is_a_refusal():
 
 
 def test_nothing_of_a_client_is_imported_before_it_is_used():
-    import subprocess
-    import sys
-
     code = (
         "import sys, domain.inference; domain.inference.configure({}); "
         "print([m for m in sys.modules if m.split('.')[0] in "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import time
 
 import pytest
@@ -137,6 +139,19 @@ def test_the_demo_model_stops_when_nobody_waits_any_more(demo, minilm):
     assert time.monotonic() - started < 5  # reading the prompt cannot be interrupted, writing can
 
 
+def test_whoever_waits_for_the_demo_model_waits_no_longer_than_they_may(demo, minilm):
+    """It does one thing at a time, and turns run beside each other: a cancelled one does not stay in its queue."""
+    given = passages(minilm, ("i1", "Tell a long story about a depot.", 0.9))
+    with demo._speaking:  # somebody else's turn
+        started = time.monotonic()
+        with pytest.raises(TimedOut):
+            complete(demo, answer_task(given), 0.3)
+        assert time.monotonic() - started < 1.5
+    with pytest.raises(TimedOut):  # it is free again, and left free
+        complete(demo, answer_task(given), 0.3)
+    assert not demo._speaking.locked()
+
+
 def test_the_demo_package_itself_is_never_imported(demo):
     import sys
 
@@ -175,6 +190,23 @@ def test_output_that_does_not_fit_is_asked_for_once_more_and_then_given_up(provi
     with pytest.raises(InvalidOutput):
         complete(provider, task)
     assert len(openai_server.requests) == 2
+
+
+def test_calls_leave_no_connection_behind(provider, openai_server, completion, task):
+    openai_server.replies = [(200, completion(GOOD), 0)]
+    complete(provider, task)
+    gc.collect()
+    gc.disable()  # what is left to the collector is not let go of
+    try:
+        before = len(os.listdir("/proc/self/fd"))
+        for _ in range(5):
+            complete(provider, task)
+        until = time.monotonic() + 5  # the server's side of a connection ends a moment later
+        while len(os.listdir("/proc/self/fd")) > before and time.monotonic() < until:
+            time.sleep(0.05)
+        assert len(os.listdir("/proc/self/fd")) <= before
+    finally:
+        gc.enable()
 
 
 def test_a_limit_is_passed_on_with_its_wait(provider, openai_server, task):

@@ -158,7 +158,7 @@ def call(work: FakeWork, name: str, args: Mapping[str, Any]) -> None:
         case "knowledge.index":
             knowledge.ingestion.index(work, ids["entry_id"])
         case "knowledge.embed":
-            knowledge.ingestion.embed(work, ids["entry_id"])
+            knowledge.ingestion.embed(work, ids["entry_id"], args.get("waits", 0))
         case "knowledge.reindex":
             knowledge.upkeep.run_reindex(work, ids["collection_id"])
         case "knowledge.purge":

@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from domain.kernel.errors import Unavailable
 from domain.knowledge.extraction import blocks, sandbox
 from domain.knowledge.extraction.blocks import Unreadable
 
@@ -455,6 +456,21 @@ def test_a_reader_that_takes_all_memory_or_time_ends_with_a_reason(tmp_path, mon
             sandbox.read(tmp_path / "a.txt", "txt", sandbox.Limits(memory=256 << 20, seconds=seconds))
         assert why.value.code == code
     assert not (tmp_path / "written").exists() or (tmp_path / "written").stat().st_size == 0
+
+
+def test_a_reader_that_is_killed_from_outside_is_no_verdict_on_its_file(tmp_path, monkeypatch):
+    (tmp_path / "a.txt").write_bytes(b"words")
+
+    def patient(path):
+        time.sleep(60)
+
+    def kill():
+        for child in psutil.Process().children():
+            child.kill()
+
+    monkeypatch.setattr(sandbox, "READERS", {"txt": patient})
+    with pytest.raises(Unavailable):
+        sandbox.read(tmp_path / "a.txt", "txt", LIMITS, beat=kill)
 
 
 def test_no_child_is_left_behind(tmp_path):

@@ -5,11 +5,13 @@ from __future__ import annotations
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import select
 
 from domain import inference, memory
 from domain.inference import Deadline
 from domain.kernel.errors import Conflict, Invalid, NotFound
 from domain.memory import personal
+from domain.memory.models import RingEntry
 
 
 def vector(text):
@@ -86,6 +88,34 @@ def test_what_was_deleted_is_not_drawn_from_its_conversation_again(shelf, ada):
     with shelf.ctx() as ctx:
         assert memory.draw(ctx, ada, conversation, [drawn("I am allergic to nuts.")]) == []
         assert len(memory.draw(ctx, ada, uuid4(), [drawn("I am allergic to nuts.")])) == 1
+
+
+def test_what_was_corrected_does_not_come_back_as_it_was(shelf, ada):
+    conversation = uuid4()
+    with shelf.ctx() as ctx:
+        (made,) = memory.draw(ctx, ada, conversation, [drawn("I live in Lyon, on the left bank of the river.")])
+        memory.update_memory(ctx, ada, made, content="I moved to Oslo in spring.")
+    memory.complete_vectors(shelf.ctx, ada, Deadline(10))
+    with shelf.ctx() as ctx:
+        again = [drawn("I live in Lyon, on the left bank of the river."), drawn("I moved to Oslo in the spring.")]
+        assert memory.draw(ctx, ada, conversation, again) == []
+        (kept,) = memory.list_memories(ctx, ada).items
+    assert (kept.id, kept.text, kept.source) == (made, "I moved to Oslo in spring.", "manual")
+
+
+def test_memories_of_people_stand_in_the_rings_own_store(shelf, ada):
+    """One table: what a brain learns and what a person has said, told apart by whose it is."""
+    with shelf.ctx() as ctx:
+        said = memory.remember(ctx, ada, "I prefer short answers.", category="PREFERENCES")
+        (heard,) = memory.draw(ctx, ada, uuid4(), [drawn("I live in Lyon.")])
+        rows = {row.id: row for row in ctx.session.scalars(select(RingEntry))}
+        assert set(rows) >= {said.id, heard}
+        for each in (said.id, heard):
+            assert rows[each].user_id == ada
+            assert rows[each].address_key.startswith("knowledge_ingestion.entity.person.")
+        pattern = "knowledge_ingestion.entity.person.*"
+        listed = memory.list_entries(ctx, None, address_key=pattern).items
+        assert {said.id, heard} & {each.id for each in listed} == set(), "a brain is not shown them"
 
 
 def test_recall_brings_what_bears_on_a_text_the_more_important_first(shelf, ada):

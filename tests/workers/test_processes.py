@@ -259,7 +259,7 @@ def test_a_doorbell_that_is_not_ours_is_dropped_and_the_worker_goes_on(
     assert valkey.llen("rq:queue:default:intermediate") == 0
 
 
-@pytest.mark.parametrize("queue", ["default", "interactive"])
+@pytest.mark.parametrize("queue", ["default", "interactive", "untrusted"])
 def test_a_worker_killed_in_mid_job_is_made_up_for_by_another(
     queue: str, worker: Callable[..., Process], promise: Promise, row: Row, notes: Notes
 ) -> None:

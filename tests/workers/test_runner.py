@@ -114,6 +114,19 @@ def test_a_job_in_steps_completes_with_its_last_effect(
     assert published == [(f"job:{job_id}", 1, "step", {"n": 1})]
 
 
+def test_a_transaction_within_another_of_the_same_job_is_a_fault_and_not_a_wait(
+    registry: Registry, runner: Runner, promise: Promise, row: Row
+) -> None:
+    @registry.job("j")
+    def act(work: Work, args: dict[str, Any]) -> None:
+        with work.transaction(), work.transaction():
+            pass
+
+    job_id = promise("j", max_attempts=1)
+    assert runner.run(job_id) is Outcome.FAILED
+    assert (row(job_id).last_error or "").startswith("RuntimeError")
+
+
 def test_a_job_that_forgets_to_complete_is_completed_with_what_it_returns(
     registry: Registry, runner: Runner, promise: Promise, row: Row
 ) -> None:

@@ -16,6 +16,10 @@ class EntryArgs(Schema):
     entry_id = fields.UUID(required=True)
 
 
+class EmbedArgs(EntryArgs):
+    waits = fields.Integer()
+
+
 class CollectionArgs(Schema):
     collection_id = fields.UUID(required=True)
 
@@ -44,9 +48,9 @@ def index(work: Work, args: dict[str, Any]) -> None:
     knowledge.ingestion.index(work, args["entry_id"])
 
 
-@job("knowledge.embed", args=EntryArgs, soft=240, hard=270, max_attempts=5, on_failed=give_up)
+@job("knowledge.embed", args=EmbedArgs, soft=240, hard=270, max_attempts=5, on_failed=give_up)
 def embed(work: Work, args: dict[str, Any]) -> None:
-    knowledge.ingestion.embed(work, args["entry_id"])
+    knowledge.ingestion.embed(work, args["entry_id"], args.get("waits", 0))
 
 
 @job("knowledge.reindex", args=CollectionArgs, soft=120, hard=150)

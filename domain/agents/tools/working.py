@@ -31,7 +31,7 @@ def bind_search(search: Searches | None) -> None:
         return
 
     def search_documents(run: ToolRun, given: Mapping[str, Any]) -> ToolResult:
-        vector = inference.drivers().embedder.embed([given["query"]], run.deadline)[0]
+        vector = knowledge.asking.question(run.transaction, given["query"], run.knowledge_base_ids, run.deadline)
         with run.transaction() as ctx:
             found = search(
                 ctx,

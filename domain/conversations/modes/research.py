@@ -109,13 +109,10 @@ def _plan(state: State) -> list[Step]:
     if kept is None:
         steps = [_standing_in(state, step) for step in _thought_out(state) or _by_seams(state.question)]
         kept = {"steps": [step.as_json() for step in steps]}
+        shown = [*kept["steps"], _writing(state, steps)]
         with state.journal.writing() as writer:
             writer.step("plan", dict(kept))
-            writer.event(
-                events.PLAN_CREATED,
-                message=f"Planned {len(steps) + 1} steps",
-                steps=[*kept["steps"], _writing(state, steps)],
-            )
+            writer.event(events.PLAN_CREATED, message=f"Planned {len(steps) + 1} steps", steps=shown)
     return _steps(kept["steps"])
 
 
@@ -209,6 +206,7 @@ def _revised(state: State, attempt: int, missing: Sequence[Step], steps: Sequenc
     ]
     key = f"replanned/{attempt}"
     if state.journal.done(key) is None:
+        shown = [*(s.as_json() for s in [*steps, *more]), _writing(state, [*steps, *more])]
         with state.journal.writing() as writer:
             writer.step(key, {})
             writer.event(
@@ -216,7 +214,7 @@ def _revised(state: State, attempt: int, missing: Sequence[Step], steps: Sequenc
                 message="The plan is revised",
                 reason=f"Nothing was found on {len(missing)} of {len(steps)} questions: they are asked in other words.",
                 attempt=attempt,
-                steps=[*(s.as_json() for s in [*steps, *more]), _writing(state, [*steps, *more])],
+                steps=shown,
             )
     return more
 

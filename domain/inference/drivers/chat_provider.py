@@ -24,8 +24,27 @@ from domain.kernel.errors import DomainError, LimitExceeded
 
 VENDORS = ("openai", "anthropic", "gemini", "mistral", "xai", "openrouter", "azure_openai", "vertex_ai")
 XAI = "https://api.x.ai/v1"
-_MODULES = {"anthropic": "anthropic", "gemini": "google", "vertex_ai": "google", "mistral": "mistral"}
-"""Where a vendor's model is in the library; the others speak OpenAI's protocol."""
+_ALL = (
+    "pydantic_ai.direct", "pydantic_ai.messages", "pydantic_ai.tools", "domain.inference.drivers.guarded_http",
+    "anyio._backends._asyncio", "genai_prices.data",
+)  # fmt: skip
+_NEEDED = {
+    "openai": (
+        *_ALL,
+        "pydantic_ai.models.openai",
+        "pydantic_ai.providers.openai",
+        "openai.resources.chat.completions.completions",
+    ),
+    "anthropic": (
+        *_ALL,
+        "pydantic_ai.models.anthropic",
+        "pydantic_ai.providers.anthropic",
+        "anthropic.resources.beta.messages.messages",
+    ),
+    **dict.fromkeys(("gemini", "vertex_ai"), (*_ALL, "pydantic_ai.models.google", "pydantic_ai.providers.google")),
+    "mistral": (*_ALL, "pydantic_ai.models.mistral", "pydantic_ai.providers.mistral"),
+}
+"""Modules by vendor; those that are not named speak OpenAI's protocol."""
 _THEIR_OWN = ("gemini", "vertex_ai", "mistral", "openrouter")
 """Make their client themselves, and close it when they are left."""
 _importing = threading.Lock()
@@ -62,9 +81,8 @@ class ProviderChat:
     def warm(self) -> None:
         """Import what a call needs. Thread-safe."""
         with _importing:
-            for name in ("direct", "messages", "tools", f"models.{_MODULES.get(self.vendor, 'openai')}"):
-                importlib.import_module(f"pydantic_ai.{name}")
-            importlib.import_module("domain.inference.drivers.guarded_http")
+            for name in _NEEDED.get(self.vendor, _NEEDED["openai"]):
+                importlib.import_module(name)
 
     def generate(self, request: ChatRequest, deadline: Deadline, emit: Emit) -> End:
         self.warm()

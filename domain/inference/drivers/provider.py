@@ -77,13 +77,14 @@ class Provider:
                 "timeout": deadline.remaining(),
                 "max_retries": 0,  # the client would wait out a 429 in silence
             }
-            running = asyncio.ensure_future(agent.run(prompt, model_settings=settings))
-            while not running.done():
-                await asyncio.wait([running], timeout=min(0.2, deadline.remaining() or 0.01))
-                if deadline.over and not running.done():
-                    running.cancel()
-                    raise TimedOut
-            return running.result()
+            async with agent:  # left, it closes its connections: they belong to this event loop
+                running = asyncio.ensure_future(agent.run(prompt, model_settings=settings))
+                while not running.done():
+                    await asyncio.wait([running], timeout=min(0.2, deadline.remaining() or 0.01))
+                    if deadline.over and not running.done():
+                        running.cancel()
+                        raise TimedOut
+                return running.result()
 
         for attempt in range(RETRIES + 1):
             deadline.check()

@@ -51,7 +51,7 @@ class ProviderVectors:
         if model.removeprefix("models/").startswith(SHORTENED):
             self._body["dimensions"] = dimensions
         # A client of its own: a slow provider takes no place from calls to others.
-        self._client = outgoing.Client(allow=("0.0.0.0/0", "::/0"), seconds=SECONDS, at_once=8)
+        self._client = outgoing.Client(allow=("0.0.0.0/0", "::/0"), seconds=SECONDS, at_once=32)
         self._cache: OrderedDict[str, Vector] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -146,7 +146,8 @@ class ProviderVectors:
         try:
             for place, item in enumerate(answer.json()["data"]):
                 index = int(item.get("index", place))
-                vector = np.asarray(item["embedding"], np.float32)
+                with np.errstate(over="ignore"):  # what is too large becomes infinite, and is seen below
+                    vector = np.asarray(item["embedding"], np.float32)
                 if vector.ndim == 1 and vector.size != self.dimensions:
                     raise InvalidOutput(
                         f"The embedding model {self.name} answers vectors of {vector.size} numbers, "
