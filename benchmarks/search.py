@@ -38,7 +38,7 @@ from domain.kernel import crypto  # noqa: E402
 from domain.kernel.context import SystemActor, UserActor  # noqa: E402
 from domain.kernel.db import Database  # noqa: E402
 from domain.kernel.ids import new_id  # noqa: E402
-from domain.knowledge import embedding  # noqa: E402
+from domain.knowledge import access, asking, embedding  # noqa: E402
 from domain.knowledge.filters import Scope, entries  # noqa: E402
 from domain.knowledge.models import (  # noqa: E402
     Chunk,
@@ -175,7 +175,7 @@ def _measure(address: str, passages: int, questions: int) -> dict[str, Any]:
     for number, question in enumerate(asked):
         with database.context(UserActor(account_id), organisation_id) as ctx:
             began = time.monotonic()
-            vector = knowledge.searching.vector_of(question)
+            vector = asking.vector_of(question)
             timed["question"].append(time.monotonic() - began)
         found: dict[str, Any] = {}
         for mode in ("semantic", "text", "hybrid"):
@@ -240,7 +240,7 @@ def _organisation(database: Database, number: int) -> tuple[UUID, UUID, list[UUI
 def _exactly(ctx: Any, vector: Any) -> set[UUID]:
     """The ten nearest that the caller may see, by looking at all of them."""
     ctx.session.execute(text("SELECT set_config('enable_indexscan', 'off', true)"))
-    seen = entries(Scope(), knowledge.access.viewer(ctx), CollectionEntry.index_id)
+    seen = entries(Scope(), access.viewer(ctx), CollectionEntry.index_id)
     rows = ctx.session.scalars(
         select(Chunk.id).where(Chunk.index_id.in_(seen)).order_by(Chunk.embedding_384.cosine_distance(vector)).limit(10)
     )
