@@ -379,7 +379,7 @@ def platforms(
         server = redis_url.rpartition("/")[0]
         redis_url = f"{server}/{sum(1 for each in made if each.redis_url.rpartition('/')[0] == server)}"
         folder = tmp_path_factory.mktemp(name)
-        base = f"{name}_tests_{os.getpid()}"
+        base = f"{name}_tests_{os.getpid()}_{len(made)}"
         with psycopg.connect(postgres.url_of("postgres"), autocommit=True) as connection:
             connection.execute(f'CREATE DATABASE "{base}" TEMPLATE "{migrated_template}" STRATEGY file_copy')
         port = _free_port()

@@ -101,6 +101,11 @@ def digest(work: Work, turn_id: UUID) -> None:
         placed = embedder.embed([text for text, _, _ in new], deadline)
         drawn = [memory.Drawn(*each, vector=vector) for each, vector in zip(new, placed, strict=True)]
     with work.transaction() as ctx:
+        # The conversation before its messages: the order in which an erasure takes its locks.
+        there = select(Conversation.id).where(Conversation.id == conversation.id).with_for_update()
+        if ctx.session.scalar(there) is None:
+            work.complete(ctx)
+            return
         for (message_id, _), vector in zip(unplaced, vectors, strict=True):
             ctx.session.execute(
                 update(MessageRow)

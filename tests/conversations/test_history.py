@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import select, update
@@ -197,6 +197,22 @@ def test_what_was_said_elsewhere_comes_before_the_question(make_world, script):
 )
 def test_what_a_message_says_about_its_writer(text, found):
     assert [(t, c) for t, c, _ in drawn_from(text)] == found
+
+
+def test_a_digest_waits_for_a_deletion_with_nothing_in_hand_and_finds_it_gone(world, script):
+    script("Fine.")
+    done = world.ask("How are you?")
+    with ThreadPoolExecutor(1) as pool:
+        with world.ctx() as ctx:
+            held = select(Conversation.id).where(Conversation.id == UUID(done["conversation_id"])).with_for_update()
+            ctx.session.execute(held)
+            digested = pool.submit(digest, world, done)
+            time.sleep(1.0)
+            assert not digested.done()
+            messages = select(MessageRow.id).where(MessageRow.conversation_id == UUID(done["conversation_id"]))
+            assert len(ctx.session.scalars(messages.with_for_update(nowait=True)).all()) == 2
+            conversations.delete_conversation(ctx, UUID(done["conversation_id"]), for_good=True)
+        assert digested.result(20) is None
 
 
 def test_what_one_says_is_remembered_once_and_recalled_with_its_source(world):

@@ -104,8 +104,13 @@ class Running:
         return psutil.Process(self.process.pid).children(recursive=True)
 
     def child(self, word: str) -> psutil.Process:
-        [found] = [process for process in self.children() if word in process.cmdline()]
-        return found
+        found = []
+        for process in self.children():
+            with contextlib.suppress(psutil.NoSuchProcess):  # Postgres' children come and go
+                if word in process.cmdline():
+                    found.append(process)
+        [only] = found
+        return only
 
     def stop(self, number=signal.SIGTERM, seconds=30) -> int:
         self.process.send_signal(number)
