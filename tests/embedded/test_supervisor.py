@@ -1,5 +1,6 @@
 """What `thalweg up` promises, with stand-ins for the platform's processes and real signals."""
 
+import contextlib
 import json
 import os
 import signal
