@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-BRIEFLY = 4.0
+BRIEFLY = 20.0
 
 if __name__ == "__main__":
     from domain import conversations

@@ -21,6 +21,7 @@ from types import SimpleNamespace
 from uuid import UUID
 from domain import identity, storage
 from domain.kernel.context import SystemActor
+from domain.startup import load_tables
 from domain.kernel.db import Database
 
 url, folder, organisation, stage = sys.argv[1:]
@@ -41,6 +42,7 @@ class Source:
         self.sent += 1 << 18
         return os.urandom(1 << 18)
 
+load_tables()
 with Database(url).context(SystemActor("test"), UUID(organisation)) as ctx:
     storage.put(ctx, Source(), name="killed.bin", purpose="document")
     wait("row")
