@@ -16,6 +16,7 @@ export class Files {
   constructor(changed) {
     this.changed = changed;
     this.items = [];
+    this.deleted = new Set();
     this.total = 0;
     this.view = { scope: "personal", collection: null };
     this.words = "";
@@ -64,6 +65,7 @@ export class Files {
   }
 
   put(held, first) {
+    if (this.deleted.has(held.id)) return; // a list that was asked for before
     const known = this.items.find((each) => each.held.id === held.id);
     if (known) {
       this.renew(known, held);
@@ -121,8 +123,11 @@ export class Files {
   }
 
   gone(row) {
-    row.element.remove();
-    this.items = this.items.filter((each) => each !== row);
+    this.deleted.add(row.held.id);
+    // By its id: while the question was open the list may have been drawn anew.
+    const same = (each) => each === row || each.held.id === row.held.id;
+    this.items.filter(same).forEach((each) => each.element.remove());
+    this.items = this.items.filter((each) => !same(each));
     this.total -= 1;
     this.ends();
     this.changed();
