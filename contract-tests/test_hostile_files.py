@@ -51,16 +51,15 @@ class Family(threading.Thread):
 
     def __init__(self, pid: int) -> None:
         super().__init__(daemon=True)
-        self.worker, self.most, self.seen = psutil.Process(pid), 0, set[int]()
+        self.worker, self.most = psutil.Process(pid), 0
         self._over = threading.Event()
 
     def run(self) -> None:
-        while not self._over.wait(0.02):
+        while not self._over.wait(0.01):  # those that have their answer sooner have not asked for much
             try:
                 for job in self.worker.children():
                     for reader in job.children():
                         self.most = max(self.most, reader.memory_info().vms - job.memory_info().vms)
-                        self.seen.add(reader.pid)
             except psutil.NoSuchProcess:
                 continue
 
@@ -147,7 +146,7 @@ def test_hostile_files_end_in_a_reason_or_in_text_and_harm_nobody(reading: Any, 
         if reason is not None:
             assert not any(word in json.dumps(reason) for word in INTERNALS), reason
             assert "on our side" not in json.dumps(reason), each
-    assert len(family.seen) > 20, "nobody saw the readers"
+    assert family.most > Limits().memory // 2, "nobody saw the readers of those that ask for all they can get"
     assert family.most <= Limits().memory
     assert {name: process.pid for name, process in reading.processes.items()} == processes
     assert all(process.poll() is None for process in reading.processes.values())

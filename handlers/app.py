@@ -47,9 +47,11 @@ class Platform:
         assert settings.redis_url is not None
         brains.bind_pulse(Pulse(partial(_valkey, settings.redis_url.reveal())))
         self._stopping = threading.Event()
+        self._unheed: Callable[[], None] = lambda: None
 
     def start(self, forget: Callable[[str | None], None]) -> None:
         console.setup.announce(self.database)
+        self._unheed = identity.revocations.heed(forget)
         threading.Thread(
             target=identity.revocations.listen,
             args=(self.database, forget),
@@ -60,6 +62,7 @@ class Platform:
 
     def close(self) -> None:
         self._stopping.set()
+        self._unheed()
         self.database.dispose()
 
     def mounts(self, pool: Pool) -> dict[str, Files]:

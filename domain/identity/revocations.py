@@ -1,6 +1,8 @@
 """Revocations reach every process at once: a Postgres notification in the revoking transaction.
 
-A process may remember that a key was good. It runs `listen()` in a thread and forgets what it is told to.
+A process may remember that a key was good. It runs `listen()` in a thread and forgets what it is told to. Its own
+revocations it has forgotten before anybody can have their answer (`heed`); those of others come about a millisecond
+after their commit.
 """
 
 from __future__ import annotations
@@ -9,11 +11,13 @@ import logging
 import re
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Literal
 from uuid import UUID
 
 import psycopg
-from sqlalchemy import func, select
+from sqlalchemy import event, func, select
+from sqlalchemy.orm import Session
 
 from domain.kernel.context import Ctx
 from domain.kernel.db import Database
@@ -25,7 +29,10 @@ _PAYLOAD = re.compile(r"(?:key|session|user|service):[0-9a-f-]{36}")
 BEAT = 10.0
 """Seconds without a notification after which the connection is tried."""
 
+_WAITING = "identity.revocations"
+
 _log = logging.getLogger(__name__)
+_heeding: list[Callable[[str | None], None]] = []
 
 
 def announce(ctx: Ctx, kind: Kind | None = None, holder: UUID | None = None) -> None:
@@ -36,6 +43,34 @@ def announce(ctx: Ctx, kind: Kind | None = None, holder: UUID | None = None) -> 
     """
     payload = EVERYTHING if kind is None else f"{kind}:{holder}"
     ctx.session.execute(select(func.pg_notify(CHANNEL, payload)))
+    session = ctx.session
+    waiting: list[str] | None = session.info.get(_WAITING)
+    if waiting is None:
+        waiting = session.info[_WAITING] = []
+        event.listen(session, "after_commit", _committed)
+    waiting.append(payload)
+
+
+def heed(callback: Callable[[str | None], None]) -> Callable[[], None]:
+    """Call `callback` for each revocation of this process itself, in the thread that commits it, as `listen` does: when
+    the verb's transaction is over, it has been called. Answers what ends that."""
+    _heeding.append(callback)
+
+    def ends() -> None:
+        with suppress(ValueError):  # it has ended
+            _heeding.remove(callback)
+
+    return ends
+
+
+def _committed(session: Session) -> None:
+    if session.in_nested_transaction():  # a savepoint's end is no commit
+        return
+    waiting: list[str] = session.info[_WAITING]
+    for callback in tuple(_heeding):
+        for payload in waiting:
+            _tell(callback, _holder(payload))
+    waiting.clear()
 
 
 def listen(

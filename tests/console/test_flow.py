@@ -89,7 +89,7 @@ def test_thallus_from_sign_up_over_the_mail_to_a_first_call_and_out(console, tab
     assert token not in kept
     assert "rt_" not in kept
 
-    tab.send("Page.reload")  # the session is in a cookie: it outlives the page
+    tab.reload()  # the session is in a cookie: it outlives the page
     assert "Ada Lovelace" in shown(tab, "#me")
     tab.run("document.querySelector('#renew').click()")
     tab.until("/fresh/.test(document.querySelector('#signed-in > .doing').textContent)")

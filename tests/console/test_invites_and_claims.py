@@ -130,7 +130,7 @@ def test_bee_flow_takes_an_invitation_up_by_signing_in_and_by_signing_up(console
     me = shown(tab, "#me")
     assert "Ada Lovelace's Workspace" in me
     assert "barbara@invites.example" in me
-    tab.send("Page.reload")  # the cookie keeps the session, and the invitation is not asked for again
+    tab.reload()  # the cookie keeps the session, and the invitation is not asked for again
     shown(tab, "[data-without-token]")
 
     tab.open(f"{console.url}/account/sign-in?surface=beeflow")

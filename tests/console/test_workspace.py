@@ -231,7 +231,7 @@ def enter(tab, workspace, email, page="chat", query=""):
 
 
 def reload(tab):
-    tab.send("Page.reload")
+    tab.reload()
     arrive(tab, "document.querySelector('#desk').checkVisibility()")
 
 

@@ -276,6 +276,25 @@ def test_a_revocation_is_heard_at_once_and_only_when_it_commits(context: Any, ea
     assert time.monotonic() - began < 1
 
 
+def test_a_process_has_forgotten_its_own_revocations_when_the_transaction_is_over(context: Any) -> None:
+    heard: list[str | None] = []
+    ends = identity.revocations.heed(heard.append)
+    key, _ = issue(context)
+    with pytest.raises(ZeroDivisionError), context() as ctx:  # noqa: PT012
+        identity.revoke_api_key(ctx, key.id)
+        raise ZeroDivisionError
+    assert heard == []
+    with context() as ctx:
+        with ctx.session.begin_nested():
+            identity.revoke_api_key(ctx, key.id)
+        assert heard == [], "the savepoint is released, nothing is committed"
+    assert heard == [f"key:{key.id}"]
+    ends()
+    with context() as ctx:
+        identity.revocations.announce(ctx)
+    assert heard == [f"key:{key.id}"]
+
+
 def test_closing_an_organisation_makes_everyone_forget_everything(context: Any, ear: Ear) -> None:
     with context() as ctx:
         identity.close_organisation(ctx)

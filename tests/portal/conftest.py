@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -157,6 +158,18 @@ class Tab:
         self.events.clear()
         self.send("Page.navigate", url=url)
         self.until(f"document.readyState === 'complete' && location.href.startsWith({json.dumps(url)})")
+
+    def reload(self) -> None:
+        """The page anew: what is asked next is asked of that."""
+        self.run("window.before = true")
+        self.send("Page.reload")  # answers while the old page is still there
+        end = time.monotonic() + 30.0
+        while time.monotonic() < end:
+            with suppress(AssertionError):  # it went away under the question
+                if self.run("window.before === undefined && document.readyState === 'complete'"):
+                    return
+            time.sleep(0.05)
+        raise AssertionError("the page did not come back")
 
     def settle(self, seconds: float = 1.0) -> None:
         """Lets late requests and messages come."""
