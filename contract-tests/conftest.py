@@ -23,7 +23,8 @@ from uuid import UUID
 import httpx
 import pytest
 import recipes
-from recipes import World, beeflow_transcriptions, federation
+from recipes import World, beeflow_transcriptions, federation, provoking
+from recipes.failures import FAILURES
 from recipes.starter_identity import VAULT_SECRET
 from sqlalchemy import and_, func, or_, select
 
@@ -35,6 +36,7 @@ from domain.kernel.db import Database
 from domain.kernel.outbox import Job
 from domain.startup import load_tables
 from thalweg.contract import handlers, project
+from thalweg.edge.schema import Compiler
 from thalweg.embedded.valkey import Valkey
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -151,20 +153,19 @@ def _failures(tags: Mapping[str, Collection[str]]) -> list[tuple[Operation, int]
     return [(o, int(status)) for o in found for status in o.entry["statuses"] if status[0] in "45"]
 
 
-@pytest.fixture(scope="module")
-def declared_failures(request: pytest.FixtureRequest) -> frozenset[tuple[str, str, int]]:
-    """The same as (surface, operation, status), for the module's own tags."""
-    return frozenset((o.surface, o.id, status) for o, status in _failures(request.module.DECLARED_FAILURES_OF))
+@pytest.fixture(scope="session")
+def declared_failures() -> frozenset[tuple[str, str, int]]:
+    """(surface, operation, status) of every failure that an implemented operation declares."""
+    return frozenset((o.surface, o.id, int(s)) for o in _implemented() for s in o.entry["statuses"] if s[0] in "45")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test that takes `operation` runs for each one that is implemented; `own_operation` for those on something of an
     organisation's own, `audited_operation` for those whose success leaves an audit entry, `keyed_operation` for those
     of surfaces that a tenant's key opens. `recipe_operation` is each one of the other surfaces; for the other names see
-    `BY_RECIPE`. `declared_failure`: see test_identity_failures."""
+    `BY_RECIPE`. `declared_failure` is each failure that operations of the module's tags declare: see `failing`."""
     if "declared_failure" in metafunc.fixturenames:
-        stated = metafunc.module
-        failures = [(o, s) for o, s in _failures(stated.DECLARED_FAILURES_OF) if s not in stated.EVERYWHERE]
+        failures = [(o, s) for o, s in _failures(metafunc.module.DECLARED_FAILURES_OF) if s not in provoking.EVERYWHERE]
         metafunc.parametrize("declared_failure", failures, ids=[f"{o.surface}.{o.id}-{s}" for o, s in failures])
     for name, belongs in BY_RECIPE.items():
         if name in metafunc.fixturenames:
@@ -336,8 +337,8 @@ def _as_the_platform(given: Mapping[str, str], url: str) -> None:
 
 @pytest.fixture(scope="session")
 def made() -> Iterator[Path]:
-    """Where generated clients lie. One run at a time works on them."""
-    folder = ROOT / ".thalweg" / "clients"
+    """Where generated clients lie: a folder for each process of a run. One run at a time works on them."""
+    folder = ROOT / ".thalweg" / "clients" / os.environ.get("PYTEST_XDIST_WORKER", ".")
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -482,3 +483,54 @@ def tenant(tenants: Callable[..., Tenant]) -> Tenant:
 def stranger(tenants: Callable[..., Tenant]) -> Tenant:
     """Another organisation."""
     return tenants()
+
+
+# --- failures ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def platforms_of(
+    world: World, platforms: Callable[..., Running], server_folder: Path, request: pytest.FixtureRequest
+) -> Iterator[provoking.Platforms]:
+    """Platforms on which happens what cannot happen on the one of all tests: see `recipes.failures`."""
+    made = provoking.Platforms(world, platforms, server_folder / str(request.module.__name__))
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="module")
+def without_valkey(request: pytest.FixtureRequest, platforms_of: provoking.Platforms) -> dict[str, httpx.Response]:
+    """What the module's operations that change something answer on a platform that has lost its Valkey."""
+    asked = [
+        item.callspec.params["declared_failure"]
+        for item in request.session.items
+        if item.module is request.module and hasattr(item, "callspec") and "declared_failure" in item.callspec.params
+    ]
+    wanted = [o for o, status in asked if status == 503 and (o.surface, o.id, 503) not in FAILURES]
+    return provoking.replies_without_valkey(wanted, platforms_of)
+
+
+@pytest.fixture
+def failing(
+    platforms_of: provoking.Platforms, compilers: dict[str, Compiler], request: pytest.FixtureRequest
+) -> Callable[[Operation, int], None]:
+    """Bring about a failure that an operation declares: it is answered so, as the contract describes it."""
+
+    def fail(operation: Operation, status: int) -> None:
+        def without() -> httpx.Response:
+            reply: httpx.Response = request.getfixturevalue("without_valkey")[f"{operation.surface}.{operation.id}"]
+            return reply
+
+        reply = provoking.reach(operation, status, platforms_of, without)
+        assert reply.status_code == status, reply.text[:1000]
+        declared = operation.resolved(operation.declared["responses"][str(status)])
+        schema = declared["content"]["application/json"]["schema"]
+        compiler = compilers.setdefault(operation.surface, Compiler(operation.document))
+        assert compiler.compile(schema, "response").violations(reply.json()) == ()
+
+    return fail
+
+
+@pytest.fixture(scope="session")
+def compilers() -> dict[str, Compiler]:
+    return {}

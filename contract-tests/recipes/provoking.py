@@ -1,56 +1,38 @@
-"""Every failure that a contract of identity declares is reached: each operation, each 4xx and 5xx, one request that is
-answered so, in the surface's own error body.
+"""How operations fail: what test_failures_of_* have in common.
 
-What fails alike everywhere is provoked here by what the contract says of the operation; what is particular stands in
-`recipes/failures_*.py`. A status that is declared and cannot be reached fails this test, unless it has a reason below.
+What fails alike everywhere (no credential, a body of another kind, too many requests, ...) is provoked here by what the
+contract says of the operation; what is particular stands in `recipes/failures_*.py`.
 """
 
 from __future__ import annotations
 
+import http.client
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 import httpx
-import pytest
-from recipes import RECIPES, Call, Person, World, federation, send
-from recipes.failures import FAILURES
-from recipes.world import OPERATORS
 from redis import Redis
 from sqlalchemy import text
 
 from domain import identity
 from domain.kernel import idempotency
-from thalweg.edge.schema import Compiler
+from recipes import RECIPES, Call, Person, World, beeflow_transcriptions, federation, send
+from recipes.failures import FAILURES
+from recipes.world import OPERATORS
+from thalweg.contract import project
 from thalweg.embedded.valkey import Valkey
 
-ROOT = Path(__file__).resolve().parent.parent
-DECLARED_FAILURES_OF = {
-    "thallus": {"auth", "api-keys"},
-    "thalian": {"api-keys"},
-    "beeflow": {
-        "auth",
-        "account",
-        "signup",
-        "sso",
-        "connector",
-        "users",
-        "api-keys",
-        "organisation",
-        "groups",
-    },
-    "starter": {"auth", "account", "sessions", "service-accounts", "signup", "invites", "tenants"},
-}
-"""The tags whose operations are asked; conftest makes a test of each status that they declare."""
-
+ROOT = Path(__file__).resolve().parents[2]
 EVERYWHERE = {
     408: "the edge waits half a minute for a body that does not come, whatever the operation: test_hostile has it",
     500: "only a defect makes it: tests/edge has what is answered then",
 }
-BROKEN = {"thallus": 422, "starter": 422, "beeflow": 400, "thalian": 400}
+BROKEN = {"thallus": 422, "starter": 422, "thalium": 422, "beeflow": 400, "thalian": 400}
 """What a request that breaks the contract is answered with."""
 NARROW = 3
 """Requests a minute, whatever the limit, on the platform `guarded`."""
@@ -91,17 +73,18 @@ class Platforms:
             valkey.stop()
 
     def _start(self, name: str) -> World:
-        valkey = self.valkeys[name] = Valkey(self.folder / f"failures-{name}", volatile=True)
+        valkey = self.valkeys[name] = Valkey(self.folder / name, volatile=True)
         valkey.start()
         given = {k: v for k, v in federation.providers().settings().items() if not k.startswith("oauth_")}
-        platform = self.make(name, valkey.url, **given, **OWN[name])
+        given |= beeflow_transcriptions.settings()
+        platform = self.make(f"{self.folder.name}-{name}", valkey.url, **given, **OWN[name])
         self.worlds[name] = World(platform.url, platform.database, platform.logs / "data")
         return self.worlds[name]
 
 
 def _limits(rate: str) -> str:
     names: list[str] = []
-    for surface in DECLARED_FAILURES_OF:
+    for surface in project.find(ROOT).surfaces:
         declared = tomllib.loads((ROOT / "openapi" / surface / "limits.toml").read_text())
         names += [name for name, limit in declared.items() if "rate" in limit]
     return ",".join(f"{name}={rate}" for name in names)
@@ -122,18 +105,6 @@ OWN: Mapping[str, Mapping[str, str]] = {
         "oauth_microsoft_url": "http://127.0.0.1:9",
     },
 }
-
-
-@pytest.fixture(scope="module")
-def platforms_of(world: World, platforms: Callable[..., Any], server_folder: Path) -> Iterator[Platforms]:
-    made = Platforms(world, platforms, server_folder)
-    yield made
-    made.stop()
-
-
-@pytest.fixture(scope="module")
-def compilers() -> dict[str, Compiler]:
-    return {}
 
 
 # --- what fails alike everywhere -----------------------------------------------------------------------------
@@ -180,10 +151,19 @@ def _elsewhere(operation: Any, world: World) -> httpx.Response:
 
 
 def _missing(operation: Any, world: World) -> httpx.Response:
+    """Of what its path names, nothing is there."""
     call, who = _prepared(operation, world)
-    assert any(isinstance(value, UUID) for value in call.path.values()), "no id: this needs a recipe of its own"
-    call.path = {name: uuid4() if isinstance(value, UUID) else value for name, value in call.path.items()}
+    assert any(_is_id(value) for value in call.path.values()), "no id: this needs a recipe of its own"
+    call.path = {name: uuid4() if _is_id(value) else value for name, value in call.path.items()}
     return _perform(operation, world, call, who)
+
+
+def _is_id(value: Any) -> bool:
+    try:
+        UUID(str(value))
+    except ValueError:
+        return False
+    return True
 
 
 def _unwritable(operation: Any, world: World) -> httpx.Response:
@@ -192,21 +172,34 @@ def _unwritable(operation: Any, world: World) -> httpx.Response:
     return _perform(operation, world, call, who, Accept="application/x-nothing")
 
 
-def _body(operation: Any, world: World, content: bytes, media_type: str | None) -> httpx.Response:
-    call, who = _prepared(operation, world)
-    kind = media_type or next(iter(operation.entry["request"]["content"]))
-    call.json, call.form, call.content = None, None, content
-    call.headers = {**call.headers, "Content-Type": kind}
-    return _perform(operation, world, call, who)
-
-
 def _large(operation: Any, world: World) -> httpx.Response:
+    """A length past the limit, which is refused before a byte has come."""
+    call, who = _prepared(operation, world)
+    kind = next(iter(operation.entry["request"]["content"]))
+    path = f"{operation.base_path}{operation.entry['path']}"
+    for name, value in call.path.items():
+        path = path.replace(f"{{{name}}}", str(value))
     most = operation.entry["extensions"].get("x-max-bytes", 1 << 20)
-    return _body(operation, world, b" " * (most + 1), None)
+    given = {} if who is None or call.public else who.headers()
+    cookies = {"Cookie": "; ".join(f"{k}={v}" for k, v in call.cookies.items())} if call.cookies else {}
+    length = {"Content-Type": f"{kind}; boundary=b", "Content-Length": str(most + 1)}
+    address = urlsplit(world.url)
+    connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=30)
+    try:
+        connection.putrequest(operation.entry["method"], path)
+        for name, value in (given | call.headers | cookies | length).items():
+            connection.putheader(name, value)
+        connection.endheaders()
+        reply = connection.getresponse()
+        return httpx.Response(reply.status, content=reply.read(), headers=dict(reply.getheaders()))
+    finally:
+        connection.close()
 
 
 def _of_another_kind(operation: Any, world: World) -> httpx.Response:
-    return _body(operation, world, b"something else", "text/plain")
+    call, who = _prepared(operation, world)
+    call.json, call.form, call.files, call.content = None, None, None, b"something else"
+    return _perform(operation, world, call, who, **{"Content-Type": "text/plain"})
 
 
 def _twice(operation: Any, world: World) -> httpx.Response:
@@ -274,62 +267,38 @@ def _too_many(operation: Any, platforms: Platforms) -> httpx.Response:
     return reply
 
 
-@pytest.fixture(scope="module")
-def without_valkey(request: pytest.FixtureRequest, platforms_of: Platforms) -> dict[str, httpx.Response]:
-    """What operations that change something answer while nothing can be counted: all are prepared, Valkey is killed,
-    and all are sent. A platform is lamed once."""
-    world = platforms_of.at("lame")
-    asked = [
-        item.callspec.params["declared_failure"]
-        for item in request.session.items
-        if hasattr(item, "callspec") and "declared_failure" in item.callspec.params
-    ]
-    wanted = [o for o, status in asked if status == 503 and (o.surface, o.id, 503) not in FAILURES]
-    ready = [(operation, *_prepared(operation, world)) for operation in wanted]
-    platforms_of.lose_valkey("lame")
-    replies = {
-        f"{operation.surface}.{operation.id}": _perform(operation, world, call, who) for operation, call, who in ready
-    }
-    world.tidy()
-    return replies
+# --- a failure -----------------------------------------------------------------------------------------------
 
 
-# --- the test ------------------------------------------------------------------------------------------------
-
-
-def test_a_declared_failure_is_reached(
-    declared_failure: tuple[Any, int],
-    platforms_of: Platforms,
-    compilers: dict[str, Compiler],
-    request: pytest.FixtureRequest,
-) -> None:
-    operation, status = declared_failure
+def reach(operation: Any, status: int, platforms: Platforms, without_valkey: Callable[[], httpx.Response]) -> Any:
+    """The answer to a request that is to fail with `status`."""
     own = FAILURES.get((operation.surface, operation.id, status))
     try:
         if status == 429:
-            reply = _too_many(operation, platforms_of)
-        elif own is not None:
-            world = platforms_of.at(own.on)
+            return _too_many(operation, platforms)
+        if own is not None:
+            world = platforms.at(own.on)
             if own.on == "guarded":
-                platforms_of.forget("guarded")
+                platforms.forget("guarded")
             call = own.make(world)
-            reply = _perform(operation, world, call, _caller(operation, call, world))
-        elif status == 503:
-            reply = request.getfixturevalue("without_valkey")[f"{operation.surface}.{operation.id}"]
-        elif status == BROKEN[operation.surface]:
-            reply = _broken(operation, platforms_of.at("running"))
-        else:
-            provoke = _twice if status == 422 else PROVOKED[status]
-            reply = provoke(operation, platforms_of.at("running"))
+            return _perform(operation, world, call, _caller(operation, call, world))
+        if status == 503:
+            return without_valkey()
+        if status == BROKEN[operation.surface]:
+            return _broken(operation, platforms.at("running"))
+        provoke = _twice if status == 422 else PROVOKED[status]
+        return provoke(operation, platforms.at("running"))
     finally:
-        for world in (platforms_of.running, *platforms_of.worlds.values()):
+        for world in (platforms.running, *platforms.worlds.values()):
             world.tidy()
-    assert reply.status_code == status, reply.text[:1000]
-    declared = operation.resolved(operation.declared["responses"][str(status)])
-    schema = declared["content"]["application/json"]["schema"]
-    compiler = compilers.setdefault(operation.surface, Compiler(operation.document))
-    assert compiler.compile(schema, "response").violations(reply.json()) == ()
 
 
-def test_no_failure_is_described_that_no_contract_declares(declared_failures: frozenset[tuple[str, str, int]]) -> None:
-    assert FAILURES.keys() - declared_failures == set()
+def replies_without_valkey(operations: list[Any], platforms: Platforms) -> dict[str, httpx.Response]:
+    """What operations that change something answer while nothing can be counted: all are prepared, Valkey is killed,
+    and all are sent. A platform is lamed once."""
+    world = platforms.at("lame")
+    ready = [(operation, *_prepared(operation, world)) for operation in operations]
+    platforms.lose_valkey("lame")
+    replies = {f"{o.surface}.{o.id}": _perform(o, world, call, who) for o, call, who in ready}
+    world.tidy()
+    return replies
