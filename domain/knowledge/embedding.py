@@ -46,7 +46,7 @@ def built_in() -> str:
 
 def default_model() -> str:
     """The name that new collections keep: the first of the setting `embeddings`."""
-    return getattr(inference.drivers(), "for_collections", None) or built_in()
+    return inference.drivers().for_collections or built_in()
 
 
 def model_of(embedder: Embedder) -> str:
@@ -78,8 +78,7 @@ def known(model: str) -> bool:
 
 
 def _others() -> Mapping[str, Embedder]:
-    found: Mapping[str, Embedder] = getattr(inference.drivers(), "embedders", {})
-    return found
+    return inference.drivers().embedders
 
 
 def of_passages(model: Embedder, passages: Sequence[Passage], deadline: Deadline | None = None) -> list[Any]:

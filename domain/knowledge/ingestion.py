@@ -282,7 +282,6 @@ def embed(work: Work, entry_id: UUID, waits: int = 0) -> None:
                 outbox.enqueue(ctx, "knowledge.purge", {"document_id": str(plan.document_id)})
             if tired and not last:
                 outbox.enqueue(ctx, "knowledge.embed", {"entry_id": str(entry_id)})
-            if tired and not last:
                 work.complete(ctx)
         progress.publish(work, plan.document_id, event)
         if last:

@@ -18,9 +18,6 @@ import jsonschema_rs
 from domain.inference import Deadline
 from domain.kernel.context import Ctx
 
-MAX_ARGUMENTS = 64 * 1024
-"""Bytes of JSON that a call may bring."""
-
 
 class ToolProblem(Exception):
     """A call that cannot be carried out. The text goes to the model and to the person: nothing internal in it."""

@@ -22,7 +22,6 @@ from domain.inference.drivers import addresses
 from domain.inference.ports import Deadline, TimedOut, Usage
 from domain.kernel.errors import DomainError, LimitExceeded
 
-VENDORS = ("openai", "anthropic", "gemini", "mistral", "xai", "openrouter", "azure_openai", "vertex_ai")
 XAI = "https://api.x.ai/v1"
 _ALL = (
     "pydantic_ai.direct", "pydantic_ai.messages", "pydantic_ai.tools", "domain.inference.drivers.guarded_http",

@@ -114,8 +114,3 @@ def packed(blocks: Sequence[Block]) -> bytes:
 
 def unpacked(content: bytes) -> list[Block]:
     return [Block(**dict(zip(_FIELDS, row, strict=True))) for row in orjson.loads(zlib.decompress(content))]
-
-
-def full_text(blocks: Sequence[Block]) -> str:
-    """The text that positions count in."""
-    return SEPARATOR.join(block.text for block in blocks)

@@ -31,8 +31,6 @@ PART = 5 * 1024 * 1024
 """Bytes of a part: the smallest that S3 takes, because this is what an upload holds in memory. Parts grow (see
 `_part_size`) so that 10,000 of them hold the largest file."""
 PARTS = 10_000
-COPY_WHOLE = 5 * 1024**3
-"""Largest object that one copy request takes."""
 
 _ABSENT = frozenset({"404", "NoSuchKey", "NotFound"})
 

@@ -57,7 +57,10 @@ async function earlier() {
   const page = await call("listConversationMessages", { path: { conversation_id: open.id }, query: { order: "desc", limit: PAGE, offset: open.shown } });
   if (visit !== open.visit) return;
   const height = thread.scrollHeight;
-  prepend(page.items);
+  const since = page.total - open.total; // what came after this conversation was opened pushes older messages back
+  open.total = page.total;
+  open.shown += since;
+  prepend(page.items.slice(since));
   thread.scrollTop += thread.scrollHeight - height;
 }
 
@@ -98,6 +101,7 @@ async function refresh() {
 function leave() {
   if (open.watching) open.watching.abort(new DOMException("left", "AbortError"));
   open.watching = null;
+  if (open.answer) open.answer.stop();
   byId("leave").hidden = true;
   open.visit += 1;
   return open.visit;
@@ -150,6 +154,7 @@ async function watch(taskId, last, before = []) {
   } catch (failed) {
     if (control.signal.aborted) return undefined;
     if (failed instanceof Failure && [404, 410].includes(failed.status)) return show(open.id, { push: false, focus: false });
+    if (open.answer === answer) open.answer = null; // what is sent now is not shown as a word of direction
     answer.leave("The answer cannot be watched: ", failed.message || "you are signed out", ". ", again(taskId));
     throw failed;
   } finally {

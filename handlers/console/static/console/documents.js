@@ -3,7 +3,6 @@ import { call } from "./api.js";
 import { byId, el, many, say } from "./dom.js";
 import { Files } from "./files.js";
 import { asked, doing, enter, tell } from "./page.js";
-import { openPlace } from "./place.js";
 import { close, search } from "./search.js";
 import { Uploads } from "./upload.js";
 
@@ -14,7 +13,7 @@ const ALL = 100; // collections of a page; a person has 200 at most
 let collections = [];
 let view = EVERYTHING;
 const files = new Files(() => renewCollections().catch(() => {}));
-const uploads = new Uploads(byId("uploads"), (held) => {
+const uploads = new Uploads(byId("uploads"), byId("files").accept, (held) => {
   files.add(held);
   renewCollections().catch(() => {});
 });
@@ -149,7 +148,7 @@ function back() {
   byId("query").value = "";
 }
 
-/** What the address says: a search, a place, a collection, or all documents. */
+/** What the address says: a search, a collection, or all documents. */
 async function open() {
   const query = new URLSearchParams(location.search);
   if (query.get("q")) {
@@ -162,7 +161,6 @@ async function open() {
   const chosen = collections.find((each) => each.id === query.get("collection"));
   const to = query.get("scope") === "organization" ? SHARED : chosen ? { scope: "personal", collection: chosen.id, name: chosen.name, held: chosen } : EVERYTHING;
   await go(to, { push: false });
-  if (query.get("document")) openPlace({ documentId: query.get("document"), chunkId: query.get("passage") });
 }
 
 function prepare() {

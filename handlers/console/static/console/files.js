@@ -1,8 +1,9 @@
 // The list of documents: a page at a time, and how far the reading of each is until it ends.
-import { call } from "./api.js";
+import { Failure, call } from "./api.js";
 import { byId, bytes, el, many, say, time } from "./dom.js";
-import { asked, doing } from "./page.js";
+import { asked, doing, tell } from "./page.js";
 import { download, openPlace } from "./place.js";
+import { SignedOut } from "./session.js";
 
 const PAGE = 50;
 const LOOK = 1500; // milliseconds between two looks at what is being read
@@ -57,19 +58,19 @@ export class Files {
   /** A document that has just come. */
   add(held) {
     if (this.view.scope === "personal" && (!this.view.collection || this.view.collection === held.collection_id) && !this.words) {
-      this.put(held, true);
-      this.total += 1;
+      if (this.put(held, true)) this.total += 1;
       this.ends();
     }
     this.watch();
   }
 
+  /** Answers whether it was not there yet. */
   put(held, first) {
-    if (this.deleted.has(held.id)) return; // a list that was asked for before
+    if (this.deleted.has(held.id)) return false; // a list that was asked for before
     const known = this.items.find((each) => each.held.id === held.id);
     if (known) {
       this.renew(known, held);
-      return;
+      return false;
     }
     const row = { held, element: el("li", { "data-id": held.id }) };
     this.renew(row, held);
@@ -80,6 +81,7 @@ export class Files {
       this.items.push(row);
       byId("documents").append(row.element);
     }
+    return true;
   }
 
   ends() {
@@ -91,6 +93,7 @@ export class Files {
   renew(row, held, processing = null) {
     row.held = held;
     const own = held.scope === "personal";
+    const focused = [...row.element.querySelectorAll("button")].indexOf(document.activeElement);
     const name = el("span", { class: "unseen" }, ` ${held.title}`);
     row.element.className = held.status;
     row.element.replaceChildren(
@@ -101,6 +104,7 @@ export class Files {
       el("div", { class: "acts" },
         el("button", { type: "button", class: "button quiet", onclick: doing(() => download(held)) }, "Download", name),
         own ? el("button", { type: "button", class: "button quiet", onclick: doing(() => this.remove(row)) }, "Delete", name.cloneNode(true)) : null));
+    if (focused >= 0) row.element.querySelectorAll("button")[focused]?.focus();
   }
 
   state(held, processing) {
@@ -137,7 +141,14 @@ export class Files {
   watch() {
     clearTimeout(this.timer);
     if (document.hidden || !this.items.some((row) => unfinished(row.held))) return;
-    this.timer = setTimeout(() => this.look().catch(() => {}).finally(() => this.watch()), LOOK);
+    this.timer = setTimeout(async () => {
+      try {
+        await this.look();
+      } catch (failed) {
+        if (failed instanceof SignedOut) return tell(failed);
+      }
+      return this.watch();
+    }, LOOK);
   }
 
   async look() {
@@ -146,7 +157,11 @@ export class Files {
     // One list for all of them, and how far those are that are read now: the same few calls however many wait.
     const [found, ...told] = await Promise.all([
       call("listDocuments", { query: this.query(100, 0) }),
-      ...under.map((row) => call("getDocumentStatus", { path: { document_id: row.held.id } }).catch(() => null)),
+      ...under.map((row) => call("getDocumentStatus", { path: { document_id: row.held.id } }).catch((failed) => {
+        if (failed instanceof SignedOut) throw failed;
+        if (failed instanceof Failure && failed.status === 404) this.gone(row); // deleted elsewhere
+        return null;
+      })),
     ]);
     for (const row of rows) {
       const now = found.items.find((each) => each.id === row.held.id);

@@ -11,7 +11,7 @@ const MORE = 10;
 /** Where a citation leads to, as words and a way there. Null `document_id`: there is only what it says of itself. */
 export function openCitation(citation) {
   if (citation.document_id) {
-    return openPlace({
+    openPlace({
       documentId: citation.document_id,
       chunkId: citation.chunk_id,
       page: citation.page,
@@ -19,18 +19,18 @@ export function openCitation(citation) {
       words: citation.snippet,
       marks: [],
     });
+    return;
   }
   const href = citation.url && followable(citation.url);
   const kinds = { table: "A table", web: "A page on the web", conversation: "An earlier conversation", memory: "Something remembered", integration: "An integration", document: "A document" };
   const dialog = sheet(citation.title, [kinds[citation.kind], citation.table_name].filter(Boolean).join(": "));
   dialog.body.append(passage({ text: citation.snippet || "There are no words with it." }, { cited: true }));
   if (href) dialog.actions.prepend(outward(href, "Open the page"));
-  return dialog.done;
 }
 
 /**
  * Show a document at a passage; at its beginning without `chunkId`. `words`: what was cited, in case the document is gone.
- * `marks`: spans of the passage to highlight. Resolves when it is closed.
+ * `marks`: spans of the passage to highlight.
  */
 export function openPlace({ documentId, chunkId = null, page = null, title = "", words = "", marks = [] }) {
   const dialog = sheet(title || "Document", "");
@@ -44,7 +44,6 @@ export function openPlace({ documentId, chunkId = null, page = null, title = "",
     dialog.facts.textContent = gone ? "The document is not there any more. This is what was cited:" : failed.message;
     dialog.body.replaceChildren(...(words ? [passage({ text: words }, { cited: true })] : []));
   });
-  return dialog.done;
 }
 
 async function show(dialog, { documentId, chunkId, page, words, marks }) {
@@ -187,12 +186,7 @@ function sheet(title, facts) {
   dialog.actions.append(el("button", { type: "button", class: "button quiet", onclick: () => element.close() }, "Close"));
   element.addEventListener("click", (event) => { if (event.target === element) element.close(); });
   dialog.close = () => element.close();
-  dialog.done = new Promise((resolve) => {
-    element.addEventListener("close", () => {
-      element.remove();
-      resolve();
-    });
-  });
+  element.addEventListener("close", () => element.remove());
   document.getElementById("main").append(element);
   element.showModal();
   dialog.title.focus();

@@ -6,11 +6,11 @@ import { marked, openPlace } from "./place.js";
 const MOST = 20;
 let visit = 0;
 
-/** Show what is found; raises what the call raises. `collection`: only there. */
-export async function search({ words, kind, collection }) {
+/** Show what is found; raises what the call raises. */
+export async function search({ words, kind }) {
   const mine = ++visit;
   const found = await call("queryDocuments", {
-    json: { query: words, search_type: kind, limit: MOST, ...(collection ? { collection_ids: [collection] } : {}) },
+    json: { query: words, search_type: kind, limit: MOST },
   });
   if (mine !== visit) return;
   const facts = [

@@ -13,6 +13,7 @@ export class Shelf {
     this.total = 0;
     this.words = "";
     this.current = null;
+    this.visit = 0;
     this.list = byId("conversations");
     byId("older").addEventListener("click", doing(() => this.load(this.items.length)));
     byId("find").addEventListener("submit", (event) => event.preventDefault());
@@ -40,9 +41,9 @@ export class Shelf {
   }
 
   async load(offset = 0) {
-    const asked = this.words;
-    const found = await call("listConversations", { query: { search: asked, limit: PAGE, offset } });
-    if (asked !== this.words) return;
+    const visit = ++this.visit;
+    const found = await call("listConversations", { query: { search: this.words, limit: PAGE, offset } });
+    if (visit !== this.visit) return; // another look was begun meanwhile
     this.items = offset ? [...this.items, ...found.items] : found.items;
     this.total = found.total;
     this.draw();

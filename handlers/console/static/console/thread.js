@@ -99,6 +99,7 @@ export class Answer {
   stop() {
     clearTimeout(this.timer);
     this.timer = null;
+    this.work.stop();
     this.element.removeAttribute("aria-busy");
   }
 
@@ -122,7 +123,6 @@ export class Answer {
   /** Nobody watches it from here on; it goes on by itself. */
   leave(...words) {
     this.stop();
-    this.work.leave();
     this.draw();
     this.element.append(note(...words));
   }

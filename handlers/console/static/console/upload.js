@@ -5,12 +5,15 @@ import { SignedOut, bearer, facts, refused } from "./session.js";
 
 const AT_ONCE = 2;
 const LARGEST = 50 * 1024 * 1024;
-const KINDS = /\.(pdf|docx?|txt|md|csv|xlsx?)$/i;
 
 export class Uploads {
-  /** `list`: the element that shows them; `arrived(document)` is called for each that the server has taken. */
-  constructor(list, arrived) {
+  /**
+   * `list`: the element that shows them; `kinds`: the endings that are taken, as `accept` of a file input has them;
+   * `arrived(document)` is called for each that the server has taken.
+   */
+  constructor(list, kinds, arrived) {
     this.list = list;
+    this.kinds = kinds.split(",");
     this.arrived = arrived;
     this.waiting = [];
     this.running = 0;
@@ -20,10 +23,10 @@ export class Uploads {
   /** Put files in the row. `collection`: its id, null for the default one. */
   add(files, collection) {
     for (const file of files) {
-      const one = this.shown(file, collection);
+      const one = this.shown(file, collection, once());
       if (file.size > LARGEST) one.fail("It has more than 50 MB.");
       else if (!file.size) one.fail("It is empty.");
-      else if (!KINDS.test(file.name)) one.fail("Files of this kind are not taken.");
+      else if (!this.kinds.some((kind) => file.name.toLowerCase().endsWith(kind))) one.fail("Files of this kind are not taken.");
       else this.waiting.push(one);
     }
     this.next();
@@ -40,13 +43,14 @@ export class Uploads {
     }
   }
 
-  shown(file, collection) {
+  // `key`: of its tries, so that one whose answer was lost is not taken for a second file.
+  shown(file, collection, key) {
     const bar = el("progress", { max: 100, value: 0, "aria-label": `Upload of ${file.name}` });
     const state = el("span", { class: "soft" }, `waits, ${bytes(file.size)}`);
     const act = el("button", { type: "button", class: "link" }, "Cancel", el("span", { class: "unseen" }, ` the upload of ${file.name}`));
     const item = el("li", {}, el("span", { class: "name" }, file.name), bar, state, act);
     this.list.append(item);
-    const one = { file, collection, item, bar, state, key: once(), request: null };
+    const one = { file, collection, item, bar, state, key, request: null, cancelled: false };
     one.fail = (words, retry = false) => {
       bar.remove();
       item.classList.add("failed");
@@ -56,11 +60,14 @@ export class Uploads {
       act.replaceChildren(retry ? "Try again" : "Dismiss", el("span", { class: "unseen" }, `: ${file.name}`));
       act.onclick = () => {
         item.remove();
-        if (retry) this.add([file], collection);
+        if (!retry) return;
+        this.waiting.push(this.shown(file, collection, key));
+        this.next();
       };
     };
     act.onclick = () => {
       this.waiting = this.waiting.filter((each) => each !== one);
+      one.cancelled = true;
       if (one.request) one.request.abort();
       item.remove();
     };
@@ -89,6 +96,7 @@ export class Uploads {
     } catch (failed) {
       throw failed instanceof SignedOut ? failed : new Failure(0);
     }
+    if (one.cancelled) return null;
     const form = new FormData();
     form.append("file", one.file);
     if (one.collection) form.append("collection_id", one.collection);

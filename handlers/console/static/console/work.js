@@ -2,7 +2,6 @@
 import { el, many, span } from "./dom.js";
 
 const OUTCOMES = { success: "done", partial: "done in part", failure: "failed", denied: "not allowed" };
-const HYPOTHESES = { open: "open", supported: "supported", refuted: "refuted", inconclusive: "inconclusive" };
 
 /** A list of steps that folds. `apply` takes events in order; `end` closes it. */
 export class Work {
@@ -60,7 +59,7 @@ export class Work {
 
   hypotheses_updated(event) {
     const list = el("ul", { class: "hypotheses" }, event.hypotheses.map((each) => el("li", { class: each.status },
-      el("span", { class: "state" }, HYPOTHESES[each.status]), " ", each.statement, " ",
+      el("span", { class: "state" }, each.status), " ", each.statement, " ",
       el("span", { class: "soft" }, `${Math.round(each.confidence * 100)} %`))));
     if (this.hypotheses) this.hypotheses.remove(); // each event has all of them
     this.hypotheses = this.add(event.message || "Explanations", list);
@@ -99,7 +98,7 @@ export class Work {
   }
 
   end(words) {
-    clearInterval(this.timer);
+    this.stop();
     this.element.classList.remove("working");
     for (const item of this.open.values()) item.classList.remove("running");
     if (this.clock) this.clock.remove();
@@ -113,8 +112,8 @@ export class Work {
     this.element.hidden = !this.steps.childElementCount;
   }
 
-  /** Nobody looks any more, and the work goes on. */
-  leave() {
+  /** The clock: it is over, or nobody looks any more. */
+  stop() {
     clearInterval(this.timer);
   }
 }
