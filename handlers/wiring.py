@@ -3,7 +3,22 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import overload
+from typing import Any, overload
+
+from typing_extensions import TypedDict
+
+from domain.kernel.pages import OffsetPage, Page
+
+
+class PageOf(TypedDict, closed=True):
+    total: int
+    limit: int
+    offset: int
+
+
+def page_of(found: Page[Any], page: OffsetPage) -> PageOf:
+    """How many there are altogether, and which of them these are."""
+    return {"total": found.total or 0, "limit": page.limit, "offset": page.offset}
 
 
 @overload

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from domain import agents, knowledge
-from handlers.beeflow.wire_identity import page_of
-from handlers.beeflow.wire_knowledge import person
-from handlers.wiring import timestamp
+from handlers.beeflow.wire_people import Known, among, person
+from handlers.wiring import page_of, timestamp
 from thalweg.edge.application import Reply
 
 if TYPE_CHECKING:
@@ -62,7 +61,7 @@ def agent(ctx: Ctx, shown: Agent) -> responses.Agent:
     }
 
 
-def agent_summary(ctx: Ctx, shown: Agent) -> responses.AgentSummary:
+def agent_summary(ctx: Ctx, shown: Agent, known: Known | None = None) -> responses.AgentSummary:
     return {
         "id": str(shown.id),
         "name": shown.name,
@@ -71,7 +70,7 @@ def agent_summary(ctx: Ctx, shown: Agent) -> responses.AgentSummary:
         "model": shown.model,
         "starterPrompts": list(shown.starter_prompts),
         "visibility": cast("responses.AgentVisibility", shown.visibility),
-        "owner": _owner(ctx, shown),
+        "owner": _owner(ctx, shown, known),
         "canEdit": agents.may_edit(ctx, shown),
         "publication": _publication(shown),
         "createdAt": timestamp(_known(shown.created_at)),
@@ -80,7 +79,8 @@ def agent_summary(ctx: Ctx, shown: Agent) -> responses.AgentSummary:
 
 
 def agent_page(ctx: Ctx, page: OffsetPage, found: Page[Agent]) -> responses.AgentPage:
-    return {"items": [agent_summary(ctx, each) for each in found.items], **page_of(found, page)}
+    known = among(ctx, (each.owner_id for each in found.items if not each.builtin and each.publisher_id is None))
+    return {"items": [agent_summary(ctx, each, known) for each in found.items], **page_of(found, page)}
 
 
 def agent_tools(shown: Agent, offered: Sequence[OfferedTool]) -> responses.AgentTools:
@@ -103,12 +103,12 @@ def _tool(offered: OfferedTool) -> responses.AgentTool:
     }
 
 
-def _owner(ctx: Ctx, shown: Agent) -> responses.UserReference:
+def _owner(ctx: Ctx, shown: Agent, known: Known | None) -> responses.UserReference:
     if shown.builtin:
         return {"id": str(agents.builtin.NAMESPACE), "displayName": OURS, "avatarUrl": None}
     if shown.publisher_id is not None:
         return {"id": str(shown.publisher_id), "displayName": (shown.publisher or "")[:200], "avatarUrl": None}
-    return person(ctx, shown.owner_id)
+    return person(ctx, shown.owner_id, known)
 
 
 def _publication(shown: Agent) -> responses.AgentPublication | None:
@@ -197,7 +197,7 @@ def _publisher(name: str | None, *, verified: bool) -> responses.MarketplacePubl
 # --- skills --------------------------------------------------------------------------------------------------------
 
 
-def skill(ctx: Ctx, installed: InstalledSkill) -> responses.Skill:
+def skill(ctx: Ctx, installed: InstalledSkill, known: Known | None = None) -> responses.Skill:
     return {
         "id": str(installed.id),
         "marketplaceId": str(installed.marketplace_id),
@@ -210,10 +210,11 @@ def skill(ctx: Ctx, installed: InstalledSkill) -> responses.Skill:
         "settings": dict(installed.settings),
         "visibility": cast("Any", installed.visibility),
         "agentCount": installed.agent_count,
-        "installedBy": person(ctx, installed.installed_by),
+        "installedBy": person(ctx, installed.installed_by, known),
         "installedAt": timestamp(installed.installed_at),
     }
 
 
 def skill_page(ctx: Ctx, page: OffsetPage, found: Page[InstalledSkill]) -> responses.SkillPage:
-    return {"items": [skill(ctx, each) for each in found.items], **page_of(found, page)}
+    known = among(ctx, (each.installed_by for each in found.items))
+    return {"items": [skill(ctx, each, known) for each in found.items], **page_of(found, page)}

@@ -12,7 +12,7 @@ from domain.conversations import events
 from domain.kernel.errors import Forbidden, Unprocessable
 from handlers import turns
 from handlers.turns import same
-from handlers.wiring import timestamp
+from handlers.wiring import page_of, timestamp
 from thalweg.edge.application import Pending, Reply
 
 if TYPE_CHECKING:
@@ -45,9 +45,7 @@ def conversation_page(ctx: Ctx, page: OffsetPage, found: Page[Conversation]) -> 
     names = _names(ctx, found.items)
     return {
         "items": [_conversation(each, names) for each in found.items],
-        "total": found.total or 0,
-        "limit": page.limit,
-        "offset": page.offset,
+        **page_of(found, page),
     }
 
 
@@ -91,9 +89,7 @@ def retitled(conversation_id: UUID, request_id: UUID) -> Pending:
 def message_page(page: OffsetPage, found: Page[Message]) -> responses.MessagePage:
     return {
         "items": [_message(each) for each in found.items],
-        "total": found.total or 0,
-        "limit": page.limit,
-        "offset": page.offset,
+        **page_of(found, page),
     }
 
 
@@ -312,9 +308,7 @@ def own(ctx: Ctx, org: UUID | None) -> None:
 def guardrail_page(page: OffsetPage, found: Page[GuardrailEvent]) -> responses.GuardrailEventPage:
     return {
         "items": [guardrail_event(each) for each in found.items],
-        "total": found.total or 0,
-        "limit": page.limit,
-        "offset": page.offset,
+        **page_of(found, page),
     }
 
 

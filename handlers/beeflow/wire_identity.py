@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from typing_extensions import TypedDict
-
 from domain.identity import languages, roles
 from domain.identity.federation import flows
 from handlers.beeflow import wire_sso
-from handlers.wiring import timestamp
+from handlers.wiring import page_of, timestamp
 from thalweg.edge.application import Reply
 from thalweg.edge.cookies import expired
 
@@ -53,16 +51,6 @@ CRON_MINUTES = {"community": None, "pro": 5}
 NULLABLE = frozenset({"logo_url", "primary_color", "support_email", "conversation_retention_days"})
 """Settings of an organisation that null takes away."""
 NO_STORE = {"Cache-Control": "no-store"}
-
-
-class PageOf(TypedDict, closed=True):
-    total: int
-    limit: int
-    offset: int
-
-
-def page_of(found: Page[Any], page: OffsetPage) -> PageOf:
-    return {"total": found.total or 0, "limit": page.limit, "offset": page.offset}
 
 
 def role(rung: str) -> Role:

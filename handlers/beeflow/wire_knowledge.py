@@ -5,10 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from domain import knowledge
-from domain.identity import accounts
-from domain.kernel.errors import NotFound
-from handlers.beeflow.wire_identity import page_of, reference
-from handlers.wiring import timestamp
+from handlers.beeflow.wire_people import Known, among, person
+from handlers.wiring import page_of, timestamp
 from thalweg.edge.application import Reply
 
 if TYPE_CHECKING:
@@ -46,7 +44,9 @@ def created_base(ctx: Ctx, holding: Holding) -> Reply:
     return Reply(base(ctx, holding), headers={"Location": _path(ctx, holding.collection.id)})
 
 
-def base(ctx: Ctx, holding: Holding, publisher: str | None = None) -> responses.KnowledgeBase:
+def base(
+    ctx: Ctx, holding: Holding, publisher: str | None = None, known: Known | None = None
+) -> responses.KnowledgeBase:
     """`publisher`: the other organisation whose it is; who of them made it is not told."""
     held = holding.collection
     chunking = knowledge.bases.in_characters(holding.settings.chunking)
@@ -69,7 +69,7 @@ def base(ctx: Ctx, holding: Holding, publisher: str | None = None) -> responses.
         "documentCount": holding.documents,
         "chunkCount": holding.chunks,
         "sizeBytes": holding.bytes,
-        "owner": _owner(ctx, held, publisher),
+        "owner": _owner(ctx, held, publisher, known),
         "canEdit": holding.may_edit,
         "createdAt": timestamp(held.created_at),
         "updatedAt": timestamp(held.updated_at),
@@ -77,7 +77,8 @@ def base(ctx: Ctx, holding: Holding, publisher: str | None = None) -> responses.
 
 
 def base_page(ctx: Ctx, page: OffsetPage, found: Page[Holding]) -> responses.KnowledgeBasePage:
-    return {"items": [base(ctx, each) for each in found.items], **page_of(found, page)}
+    known = among(ctx, (each.collection.owner_id or each.collection.created_by for each in found.items))
+    return {"items": [base(ctx, each, known=known) for each in found.items], **page_of(found, page)}
 
 
 def reindexing(ctx: Ctx, queued: Reindexing) -> Reply:
@@ -89,10 +90,10 @@ def reindexing(ctx: Ctx, queued: Reindexing) -> Reply:
     return Reply(body, headers={"Location": _path(ctx, queued.collection_id)})
 
 
-def _owner(ctx: Ctx, held: knowledge.Collection, publisher: str | None) -> responses.UserReference:
+def _owner(ctx: Ctx, held: knowledge.Collection, publisher: str | None, known: Known | None) -> responses.UserReference:
     if publisher is not None:
         return {"id": str(held.organisation_id), "displayName": publisher[:200], "avatarUrl": None}
-    return person(ctx, held.owner_id or held.created_by)
+    return person(ctx, held.owner_id or held.created_by, known)
 
 
 def _indexing(holding: Holding) -> responses.KnowledgeIndexing | None:
@@ -115,7 +116,7 @@ def added_document(ctx: Ctx, filed: Filed) -> Reply:
     return Reply(document(ctx, filed), headers={"Location": location})
 
 
-def document(ctx: Ctx, filed: Filed) -> responses.KnowledgeDocument:
+def document(ctx: Ctx, filed: Filed, known: Known | None = None) -> responses.KnowledgeDocument:
     held, entry = filed.document, filed.entry
     return {
         "id": str(held.id),
@@ -133,14 +134,15 @@ def document(ctx: Ctx, filed: Filed) -> responses.KnowledgeDocument:
         "error": None if entry.state == "completed" else _failure(entry.failure_code, entry.failure),
         "pageCount": held.page_count,
         "chunkCount": filed.chunks,
-        "addedBy": person(ctx, entry.added_by or held.created_by),
+        "addedBy": person(ctx, entry.added_by or held.created_by, known),
         "createdAt": timestamp(entry.created_at),
         "processedAt": timestamp(entry.completed_at),
     }
 
 
 def document_page(ctx: Ctx, page: OffsetPage, found: Page[Filed]) -> responses.KnowledgeDocumentPage:
-    return {"items": [document(ctx, each) for each in found.items], **page_of(found, page)}
+    known = among(ctx, (each.entry.added_by or each.document.created_by for each in found.items))
+    return {"items": [document(ctx, each, known) for each in found.items], **page_of(found, page)}
 
 
 def _failure(code: str | None, message: str | None) -> responses.KnowledgeDocumentFailure | None:
@@ -192,7 +194,7 @@ def webpage(ctx: Ctx, crawled: Crawled) -> responses.Webpage:
     return {**webpage_summary(ctx, crawled), "text": crawled.text, "pages": parts}
 
 
-def webpage_summary(ctx: Ctx, crawled: Crawled) -> responses.WebpageSummary:
+def webpage_summary(ctx: Ctx, crawled: Crawled, known: Known | None = None) -> responses.WebpageSummary:
     held = crawled.webpage
     failure: responses.WebpageFailure | None = None
     if held.failure_code is not None:
@@ -209,7 +211,7 @@ def webpage_summary(ctx: Ctx, crawled: Crawled) -> responses.WebpageSummary:
         "refresh": cast("Any", held.refresh),
         "tags": held.tags[:10],
         "error": failure,
-        "addedBy": person(ctx, held.added_by),
+        "addedBy": person(ctx, held.added_by, known),
         "lastCrawledAt": timestamp(held.last_crawled_at),
         "nextCrawlAt": timestamp(held.next_crawl_at),
         "createdAt": timestamp(held.created_at),
@@ -217,14 +219,5 @@ def webpage_summary(ctx: Ctx, crawled: Crawled) -> responses.WebpageSummary:
 
 
 def webpage_page(ctx: Ctx, page: OffsetPage, found: Page[Crawled]) -> responses.WebpagePage:
-    return {"items": [webpage_summary(ctx, each) for each in found.items], **page_of(found, page)}
-
-
-def person(ctx: Ctx, user_id: UUID | None) -> responses.UserReference:
-    """Whoever it was; a former member where the account is gone."""
-    if user_id is not None:
-        try:
-            return reference(accounts.get(ctx, user_id))
-        except NotFound:
-            pass
-    return {"id": str(user_id or ctx.organisation), "displayName": "Former member", "avatarUrl": None}
+    known = among(ctx, (each.webpage.added_by for each in found.items))
+    return {"items": [webpage_summary(ctx, each, known) for each in found.items], **page_of(found, page)}

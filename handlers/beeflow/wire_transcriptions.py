@@ -6,15 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from domain import transcriptions
-from domain.identity import accounts
-from domain.kernel.errors import NotFound
-from handlers.beeflow import wire_identity
-from handlers.wiring import timestamp
+from handlers.beeflow.wire_people import Known, among, person
+from handlers.wiring import page_of, timestamp
 from thalweg.edge.application import Outside, Reply
 
 if TYPE_CHECKING:
-    from uuid import UUID
-
     from domain.kernel.context import Ctx
     from domain.kernel.pages import OffsetPage, Page
     from domain.transcriptions import MeetingBot, Transcription, TranscriptionSegment, Whole
@@ -22,7 +18,6 @@ if TYPE_CHECKING:
     from generated.beeflow import requests, responses
 
 MOST_SPEAKERS = 50
-FORMER = "Former member"
 
 
 def upload_wishes(body: requests.TranscriptionUpload) -> transcriptions.Wishes:
@@ -52,10 +47,11 @@ def whole(ctx: Ctx, found: Whole) -> responses.Transcription:
 
 
 def page(ctx: Ctx, asked: OffsetPage, found: Page[Transcription]) -> responses.TranscriptionPage:
-    return {"items": [_summary(ctx, row) for row in found.items], **wire_identity.page_of(found, asked)}
+    known = among(ctx, (row.user_id for row in found.items))
+    return {"items": [_summary(ctx, row, known) for row in found.items], **page_of(found, asked)}
 
 
-def _summary(ctx: Ctx, row: Transcription) -> responses.TranscriptionSummary:
+def _summary(ctx: Ctx, row: Transcription, known: Known | None = None) -> responses.TranscriptionSummary:
     return {
         "id": str(row.id),
         "title": row.title,
@@ -66,7 +62,7 @@ def _summary(ctx: Ctx, row: Transcription) -> responses.TranscriptionSummary:
         "durationSeconds": row.duration,
         "knowledgeBaseId": None if row.knowledge_base_id is None else str(row.knowledge_base_id),
         "error": _failure(row),
-        "createdBy": _person(ctx, row.user_id),
+        "createdBy": person(ctx, row.user_id, known),
         "createdAt": timestamp(row.begun_at),
         "completedAt": timestamp(row.completed_at),
     }
@@ -124,13 +120,6 @@ def _failure(row: Transcription) -> responses.TranscriptionFailure | None:
     return {"code": cast("Any", row.failure_code), "message": row.failure or ""}
 
 
-def _person(ctx: Ctx, account_id: UUID) -> responses.UserReference:
-    try:
-        return wire_identity.reference(accounts.get(ctx, account_id))
-    except NotFound:
-        return {"id": str(account_id), "displayName": FORMER, "avatarUrl": None}
-
-
 # --- bots ------------------------------------------------------------------------------------------------------
 
 
@@ -160,6 +149,6 @@ def bot(ctx: Ctx, row: MeetingBot) -> responses.MeetBot:
         "joinAt": timestamp(row.join_at),
         "joinedAt": timestamp(row.joined_at),
         "leftAt": timestamp(row.left_at),
-        "createdBy": _person(ctx, row.user_id),
+        "createdBy": person(ctx, row.user_id),
         "createdAt": timestamp(row.created_at),
     }

@@ -9,7 +9,7 @@ from domain.identity import invites, rules
 from domain.identity.signup import policy
 from domain.kernel import crypto
 from domain.kernel.context import UserActor
-from handlers.wiring import timestamp
+from handlers.wiring import page_of, timestamp
 from thalweg.edge.application import Reply
 
 if TYPE_CHECKING:
@@ -86,9 +86,7 @@ def session_page(ctx: Ctx, found: Page[UserSession], page: OffsetPage) -> respon
     current = ctx.actor.session_id if isinstance(ctx.actor, UserActor) else None
     return {
         "sessions": [_listed(one, current=one.id == current) for one in found.items],
-        "total": found.total or 0,
-        "limit": page.limit,
-        "offset": page.offset,
+        **page_of(found, page),
     }
 
 
@@ -193,9 +191,7 @@ def service_token_page(found: Page[ServiceToken], page: OffsetPage) -> responses
             }
             for token in found.items
         ],
-        "total": found.total or 0,
-        "limit": page.limit,
-        "offset": page.offset,
+        **page_of(found, page),
     }
 
 

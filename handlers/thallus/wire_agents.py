@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 from typing_extensions import TypedDict
 
 from domain.identity import accounts, members
-from handlers.wiring import timestamp
+from handlers.wiring import page_of, timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -49,9 +49,7 @@ _REASONS: Mapping[str, str] = {"source_down": "not_installed"}
 def agent_page(page: OffsetPage, found: Page[OfferedAgent]) -> responses.AgentPage:
     return {
         "items": [_offered(each) for each in found.items],
-        "total": found.total or 0,
-        "limit": page.limit,
-        "offset": page.offset,
+        **page_of(found, page),
     }
 
 
@@ -110,9 +108,7 @@ def platform_page(ctx: Ctx, page: OffsetPage, found: Page[PlatformAgent]) -> res
     known = _superadmins(ctx, found.items)
     return {
         "items": [_platform(each, known) for each in found.items],
-        "total": found.total or 0,
-        "limit": page.limit,
-        "offset": page.offset,
+        **page_of(found, page),
     }
 
 
@@ -138,9 +134,7 @@ def managed_page(ctx: Ctx, page: OffsetPage, found: Page[ManagedAgent]) -> respo
     known = _colleagues(ctx, found.items)
     return {
         "items": [_managed(each, known) for each in found.items],
-        "total": found.total or 0,
-        "limit": page.limit,
-        "offset": page.offset,
+        **page_of(found, page),
     }
 
 
@@ -165,9 +159,7 @@ def user_page(ctx: Ctx, page: OffsetPage, found: Page[UserAgent]) -> responses.U
     known = _colleagues(ctx, found.items)
     return {
         "items": [_for_user(each, known) for each in found.items],
-        "total": found.total or 0,
-        "limit": page.limit,
-        "offset": page.offset,
+        **page_of(found, page),
     }
 
 
@@ -205,9 +197,7 @@ def match_page(
             }
             for person, own in found.items
         ],
-        "total": found.total or 0,
-        "limit": page.limit,
-        "offset": page.offset,
+        **page_of(found, page),
     }
 
 
@@ -215,9 +205,7 @@ def override_page(ctx: Ctx, page: OffsetPage, found: Page[Override]) -> response
     known = _colleagues(ctx, found.items)
     return {
         "items": [_override(each, known) for each in found.items],
-        "total": found.total or 0,
-        "limit": page.limit,
-        "offset": page.offset,
+        **page_of(found, page),
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from domain.identity import roles
-from handlers.wiring import timestamp
+from handlers.wiring import page_of, timestamp
 from thalweg.edge.application import Reply
 from thalweg.edge.cookies import cookie, expired
 
@@ -135,7 +135,5 @@ def created_api_key(key: ApiKey, plain: str, now: datetime) -> responses.ApiKeyC
 def api_key_page(found: Page[ApiKey], page: OffsetPage, now: datetime) -> responses.ApiKeyPage:
     return {
         "items": [api_key(key, now) for key in found.items],
-        "total": found.total or 0,
-        "limit": page.limit,
-        "offset": page.offset,
+        **page_of(found, page),
     }

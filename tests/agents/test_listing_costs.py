@@ -6,19 +6,22 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import event
 
-from domain import agents, billing, identity
+from domain import agents, billing, identity, knowledge
 from domain.agents import access, builtin, own_settings, skills
 from domain.agents.people import Members
 from domain.identity import groups, members
 from domain.kernel.context import Ctx, SystemActor, UserActor
 from domain.kernel.db import Database
 from domain.kernel.pages import OffsetPage
+from handlers.beeflow import agents as beeflow_agents
+from handlers.beeflow import knowledge as beeflow_knowledge
 from handlers.thallus import agent_access, wire_agents
 from handlers.thallus import agents as agent_handlers
 
@@ -148,6 +151,32 @@ def test_a_list_costs_the_same_however_long_it_is(firm: Firm) -> None:
     assert {name: spent for name, (spent, _) in few.items()} == {name: spent for name, (spent, _) in many.items()}
     assert [name for name, (most, _) in LISTS.items() if many[name][0] > most] == [], many
     assert [name for name in LISTS if name != "platform" and many[name][1] < few[name][1] + 12] == [], (few, many)
+
+
+def test_bee_flows_lists_cost_the_same_however_many_people_made_what_is_in_them(firm: Firm) -> None:
+    def made_by(count: int) -> None:
+        for _ in range(count):
+            person = firm.person(f"Person {next(_numbers)}")
+            with firm.ctx(person, surface="beeflow") as ctx:
+                ctx = replace(ctx, permissions=frozenset({"agents:write", "knowledge:write"}))
+                agents.create_agent(
+                    ctx, name=f"Guide {next(_numbers)}", instructions="Answer.", visibility="organisation"
+                )
+                knowledge.bases.create(ctx, f"Base {next(_numbers)}", visibility="organisation")
+
+    def costs() -> tuple[int, int, set[str]]:
+        with firm.ctx(surface="beeflow") as ctx, noted(firm.database) as statements:
+            made = beeflow_agents.list_agents(ctx, PAGE)["items"]
+            bases = beeflow_knowledge.list_knowledge_bases(ctx, PAGE)["items"]
+        return len(statements), len(bases), {each["owner"]["displayName"] for each in (*made, *bases)}
+
+    made_by(2)
+    costs()
+    few = costs()
+    made_by(9)
+    many = costs()
+    assert (many[1], many[0]) == (few[1] + 9, few[0])
+    assert len(many[2]) == len(few[2]) + 9, "each is told whose it is"
 
 
 def test_the_directory_is_identitys(firm: Firm) -> None:
