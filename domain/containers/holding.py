@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import insert
 from domain import audit, storage
 from domain.containers import choice, rules
 from domain.containers.models import Container, ContainerBinding
-from domain.containers.ports import Declined, Wanted
+from domain.containers.ports import Declined, Gone, Wanted
 from domain.kernel import outbox
 from domain.kernel.context import Ctx, Work
 from domain.kernel.db import acting_for
@@ -45,7 +45,7 @@ def create(
     memory = memory or rules.DEFAULT_MEMORY
     if memory not in choice.tiers():
         raise Forbidden(f"A container has one of {', '.join(choice.tiers())} of memory.", reason="memory_tier")
-    objects = [_object(ctx, each) for each in file_ids]
+    objects = _objects(ctx, file_ids)
     _room(ctx)
     now, minutes = ctx.now(), rest_minutes or rules.REST
     wanted = Wanted(new_id(), memory, minutes)
@@ -135,19 +135,21 @@ def prepare(work: Work, container_id: UUID) -> None:
         if found is None or found.state != "creating":
             work.complete(ctx)
             return
-        wanted, name = Wanted(found.id, found.memory, found.rest_minutes), found.driver
+        wanted, name, known = Wanted(found.id, found.memory, found.rest_minutes), found.driver, found.external_id
         objects = storage.get_many(ctx, [UUID(each) for each in found.file_ids])
         missing = len(objects) < len(found.file_ids)
     try:
         driver = choice.driver(name)
         external_id = driver.make(wanted)
+        if external_id != known and not _note(work, container_id, driver.name, external_id):
+            return
         if missing:
             raise Declined("A file that was to be put in is not there any more.")
         for each in sorted(objects, key=lambda held: held.name):
             with storage.open(work, each) as source:
                 driver.put(external_id, each.name, source, each.size)
             work.heartbeat()
-    except Declined as refused:
+    except (Declined, Gone) as refused:
         _fail(work, container_id, refused)
         return
     with work.transaction() as ctx:
@@ -155,11 +157,26 @@ def prepare(work: Work, container_id: UUID) -> None:
         late = found is None or found.state != "creating"
         if found is not None and not late:
             now = ctx.now()
-            found.external_id, found.state = external_id, "running"
+            found.state = "running"
             found.last_active_at, found.expires_at = now, rules.over(now, found.rest_minutes)
-        if late:  # it was deleted or its time was over, before its driver had a name for it
+        if late:  # it was deleted or its time was over, and a file may have been put in after it was dropped
             _drop(ctx, driver.name, external_id)
         work.complete(ctx)
+
+
+def _note(work: Work, container_id: UUID, driver: str, external_id: str) -> bool:
+    """Keep what the driver calls a container as soon as it is made: whatever ends it from here on can drop it. False:
+    nobody wants it any more, and the job is done."""
+    with work.transaction() as ctx:
+        found = _locked(ctx, container_id)
+        if found is None or found.state != "creating":
+            _drop(ctx, driver, external_id)
+            work.complete(ctx)
+            return False
+        if found.external_id is not None:  # made by an attempt before, and not found again
+            _drop(ctx, driver, found.external_id)
+        found.external_id = external_id
+        return True
 
 
 def _fail(work: Work, container_id: UUID, refused: DomainError) -> None:
@@ -249,9 +266,13 @@ def _room(ctx: Ctx) -> None:
         raise Forbidden(f"A tenant has {rules.MOST} containers at most.", limit=rules.MOST, reason="quota")
 
 
-def _object(ctx: Ctx, file_id: str) -> UUID:
+def _objects(ctx: Ctx, file_ids: Sequence[str]) -> list[UUID]:
+    """Files that can be put in, each once, in the order in which they are named. Raises `NotFound`."""
     try:
-        object_id = UUID(file_id)
+        wanted = list(dict.fromkeys(UUID(each) for each in file_ids))
     except ValueError:
         raise NotFound("There is no such file.") from None
-    return storage.get(ctx, object_id, ready=True).id
+    there = {each.id for each in storage.get_many(ctx, wanted) if each.is_ready} if wanted else set()
+    if not there.issuperset(wanted):
+        raise NotFound("There is no such file.")
+    return wanted

@@ -14,7 +14,6 @@ MOST: Final = 10
 """Of one tenant."""
 REST: Final = 20
 """Minutes of rest after which a container goes away where nothing else is said."""
-LONGEST_REST: Final = 30 * 24 * 60
 CODE: Final = 100_000
 """Characters of a program."""
 

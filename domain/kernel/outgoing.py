@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -33,6 +34,7 @@ SECONDS = 10.0
 MAX_BYTES = 1 << 20
 AT_ONCE = 12
 """Calls of one process that may be under way: a slow provider must not take every thread from the others."""
+LONGEST_PAUSE = 3600
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _6TO4 = ipaddress.ip_network("2002::/16")
@@ -65,6 +67,19 @@ class Answer:
     @property
     def ok(self) -> bool:
         return 200 <= self.status < 300
+
+    @property
+    def retry_after(self) -> int | None:
+        """Whole seconds that the server asks to be left alone, an hour at most: its `Retry-After`, which is a number or
+        a date (RFC 9110, section 10.2.3). None where it says nothing that can be read."""
+        said = next((value for name, value in self.headers.items() if name.lower() == "retry-after"), "").strip()
+        if said.isascii() and said.isdecimal():
+            return min(LONGEST_PAUSE, int(said[:9]))
+        try:
+            seconds = parsedate_to_datetime(said).timestamp() - time.time()
+        except (ValueError, TypeError, OverflowError):
+            return None
+        return min(LONGEST_PAUSE, max(1, round(seconds)))
 
     def json(self) -> Any:
         """Raises `UpstreamFailed` when it is not JSON."""

@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 
 from domain.kernel.errors import DomainError, Unavailable
 
-SETTING = "meeting_bot"
 ADDRESSES = {"attendee": "https://app.attendee.dev", "recall": "https://us-east-1.recall.ai"}
 
 

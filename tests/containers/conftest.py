@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,6 +20,7 @@ from domain.kernel.confine import jail
 from domain.kernel.context import Actor, Ctx, SystemActor, UserActor
 from domain.kernel.db import Database
 from domain.kernel.outbox import Job
+from tests.fakes import FakeWork
 
 _names = itertools.count()
 
@@ -46,36 +47,6 @@ def refusing(monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @dataclass
-class FakeWork:
-    """`domain.kernel.context.Work` without a queue."""
-
-    database: Database
-    organisation_id: UUID
-    job_id: UUID = field(default_factory=uuid4)
-    attempt: int = 1
-    done: bool = False
-
-    @contextmanager
-    def transaction(self) -> Iterator[Ctx]:
-        with self.database.context(SystemActor("job"), self.organisation_id, frozenset({"admin"})) as ctx:
-            self._completing = False
-            yield ctx
-        self.done = self.done or self._completing
-
-    def complete(self, ctx: Ctx, result: Mapping[str, Any] | None = None) -> None:
-        self._completing = True
-
-    def heartbeat(self) -> None:
-        pass
-
-    def publish(self, channel: str, number: int, event: str, data: Mapping[str, Any]) -> None:
-        raise AssertionError("containers tell nobody")
-
-    def remaining(self) -> float:
-        return 100.0
-
-
-@dataclass
 class World:
     database: Database
     organisation_id: UUID
@@ -91,6 +62,9 @@ class World:
     def platform(self) -> Iterator[Ctx]:
         with self.database.context(SystemActor("test"), None, frozenset({"admin"}), platform=True) as ctx:
             yield ctx
+
+    def platform_work(self) -> FakeWork:
+        return FakeWork(self.database, None)
 
     def container(self, name: str | None = None, **more: Any) -> UUID:
         with self.ctx() as ctx:

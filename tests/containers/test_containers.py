@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import threading
 import time
 from collections.abc import Callable
@@ -10,15 +11,18 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import event, select, update
 
 from domain import containers, storage
 from domain.audit.models import AuditEntry
+from domain.containers import running
+from domain.containers.drivers import local
 from domain.containers.models import Container, ContainerBinding
 from domain.kernel.confine.jail import Unconfined
 from domain.kernel.errors import Conflict, Forbidden, Invalid, NotFound, Unavailable
 from domain.kernel.ids import new_id
 from domain.kernel.pages import OffsetPage
+from domain.storage.models import StoredObject
 
 # --- having them ----------------------------------------------------------------------------------------------------
 
@@ -184,6 +188,32 @@ def test_a_file_that_is_not_there_makes_no_container(world: Any, make_world: Any
             world.container(file_ids=[file_id])
     with world.ctx() as ctx:
         assert containers.list_containers(ctx, OffsetPage()).total == 0
+
+
+def test_a_file_whose_bytes_have_not_come_yet_makes_no_container(world: Any) -> None:
+    whole, file_id = world.stored(b"x", "whole.txt"), world.stored(b"x", "a.txt")
+    with world.ctx() as ctx:
+        ctx.session.execute(update(StoredObject).where(StoredObject.id == UUID(file_id)).values(state="pending"))
+    with pytest.raises(NotFound):
+        world.container(file_ids=[whole, file_id])
+
+
+def test_many_files_are_looked_up_at_once_and_each_counts_once(world: Any) -> None:
+    file_ids = [world.stored(b"x", f"{n}.txt") for n in range(12)]
+    asked: list[str] = []
+    with world.ctx() as ctx:
+        engine = ctx.session.get_bind().engine
+
+        def note(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+            asked.append(statement)
+
+        event.listen(engine, "before_cursor_execute", note)
+        try:
+            made = containers.create(ctx, "box", file_ids=[*file_ids, file_ids[0].upper()])
+        finally:
+            event.remove(engine, "before_cursor_execute", note)
+        assert made.file_ids == file_ids
+    assert sum("stored_object" in statement for statement in asked) == 1
 
 
 def test_files_that_do_not_fit_make_an_error_that_holds_no_place(world: Any) -> None:
@@ -360,16 +390,23 @@ open("n", "w").write(str(n + 1))
 def test_more_runs_than_there_are_places_wait_and_are_turned_away(
     world: Any, confined: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(containers.running, "PATIENCE", 0.2)
-    threads = [threading.Thread(target=world.run, args=("import time; time.sleep(1.5)",)) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    time.sleep(0.5)
-    with pytest.raises(Unavailable) as busy:
-        world.run("print(1)")
-    assert busy.value.facts["retry_after"]
-    for thread in threads:
-        thread.join()
+    refused: list[Any] = []
+
+    def meanwhile() -> None:
+        if not refused:
+            monkeypatch.setattr(running, "PATIENCE", 0.2)
+            with pytest.raises(Unavailable) as busy:
+                world.run("print(1)")
+            refused.append(busy.value.facts["retry_after"])
+
+    others = running.AT_ONCE - 1
+    for _ in range(others):
+        assert running._places.acquire(timeout=20)
+    try:
+        assert world.run("import time; time.sleep(1.5); print(1)", beat=meanwhile).stdout == "1\n"
+    finally:
+        running._places.release(others)
+    assert refused == [5]
     assert world.run("print(1)").stdout == "1\n"
 
 
@@ -379,24 +416,24 @@ def test_the_memory_of_the_container_is_its_tier(world: Any, confined: None) -> 
     assert "MemoryError" in world.run(code).stderr
 
 
-def test_a_container_that_is_deleted_while_code_runs_keeps_nothing(world: Any, confined: None) -> None:
+def test_a_container_that_is_deleted_while_code_runs_keeps_nothing(
+    world: Any, confined: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "PATIENCE", 60.0)  # the job waits until the code has ended
     made = world.bound()
-    problems: list[BaseException] = []
+    settled: list[str] = []
+    settling = threading.Thread(target=lambda: settled.extend(world.settle()))
 
-    def one() -> None:
-        try:
-            world.run("import time; time.sleep(1.5); open('a', 'w').write('x')")
-        except BaseException as problem:
-            problems.append(problem)
+    def meanwhile() -> None:
+        if settling.ident is None:
+            with world.ctx() as ctx:
+                containers.delete_container(ctx, made)
+            settling.start()
 
-    thread = threading.Thread(target=one)
-    thread.start()
-    time.sleep(0.7)
-    with world.ctx() as ctx:
-        containers.delete_container(ctx, made)
-    world.settle()
-    thread.join()
-    assert [type(problem) for problem in problems] == [containers.Gone]
+    with pytest.raises(containers.Gone):
+        world.run("import time; time.sleep(1.5); open('a', 'w').write('x')", beat=meanwhile)
+    settling.join()
+    assert settled == ["containers.discard"]
     assert not (world.folder / made.hex).exists()
 
 
@@ -455,16 +492,39 @@ def test_a_run_begins_the_rest_anew(world: Any, confined: None) -> None:
 def test_the_sweep_drops_workspaces_that_no_row_speaks_of(
     world: Any, confined: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from domain.containers.drivers import local
-
     made = world.bound()
     world.run("open('a', 'w').close()")
     orphan = world.folder / new_id().hex
     (orphan / "tree-x").mkdir(parents=True)
-    with world.platform() as ctx:
-        assert containers.sweep(ctx) == 0  # too young to tell
+    assert containers.sweep(world.platform_work()) == 0  # too young to tell
     monkeypatch.setattr(local, "YOUNG", -1.0)
-    with world.platform() as ctx:
-        assert containers.sweep(ctx) == 1
+    work = world.platform_work()
+    assert containers.sweep(work) == 1
+    assert work.done
     assert not orphan.exists()
     assert (world.folder / made.hex).exists()
+
+
+def test_the_sweep_holds_no_transaction_while_it_drops_and_leaves_busy_ones_to_the_next(
+    world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "YOUNG", -1.0)
+    monkeypatch.setattr(local, "PATIENCE", 0.1)
+    busy, idle = sorted((world.folder / new_id().hex for _ in range(2)), key=lambda place: place.name)
+    for orphan in (busy, idle):
+        orphan.mkdir(parents=True)
+    work = world.platform_work()
+    discard = local.Local.discard
+
+    def watched(self: Any, external_id: str) -> None:
+        assert not work.open
+        discard(self, external_id)
+
+    monkeypatch.setattr(local.Local, "discard", watched)
+    with busy.with_name(f"{busy.name}.lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert containers.sweep(work) == 1
+    assert work.done
+    assert (busy.exists(), idle.exists()) == (True, False)
+    assert containers.sweep(world.platform_work()) == 1
+    assert not busy.exists()

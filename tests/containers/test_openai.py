@@ -5,7 +5,8 @@ from __future__ import annotations
 import email
 import json
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from email.policy import HTTP
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,13 +22,14 @@ from domain.kernel.errors import Unavailable
 
 @dataclass
 class Provider:
-    """What the service holds, and how it misbehaves. `answer`: replaces the next answer, `(status, body)`."""
+    """What the service holds, and how it misbehaves. `answers` take the place of the next ones: `(status, body)` or
+    `(status, body, headers)`."""
 
     url: str = ""
     made: dict[str, dict[str, Any]] = field(default_factory=dict)
     files: dict[str, dict[str, bytes]] = field(default_factory=dict)
     asked: list[tuple[str, str, Any]] = field(default_factory=list)
-    answers: list[tuple[int, Any]] = field(default_factory=list)
+    answers: list[tuple[Any, ...]] = field(default_factory=list)
     ran: Callable[[str], dict[str, Any]] = lambda code: {"code": code, "outputs": [{"type": "logs", "logs": "42\n"}]}
 
     def calls(self, method: str, path: str) -> list[Any]:
@@ -80,11 +82,13 @@ def _handler(provider: Provider) -> type[BaseHTTPRequestHandler]:
                 held[str(part.get_filename())] = bytes(part.get_payload(decode=True))
             return 200, {"id": "cfile_1", "object": "container.file"}
 
-        def _send(self, status: int, body: Any) -> None:
+        def _send(self, status: int, body: Any, headers: Mapping[str, str] | None = None) -> None:
             content = body if isinstance(body, bytes) else json.dumps(body).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(content)))
+            for name, value in (headers or {}).items():
+                self.send_header(name, value)
             self.end_headers()
             self.wfile.write(content)
 
@@ -195,6 +199,101 @@ def test_one_that_expired_there_is_expired_here(world: Any, provider: Provider) 
     with pytest.raises(containers.Gone):
         world.run("print(42)")
     assert world.state(made) == "expired"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"error": {"message": "The model `gpt-5-mini` does not exist or you do not have access to it."}},
+        {"detail": "Not Found"},
+        b"404 page not found",
+        b"",
+    ],
+)
+def test_a_404_that_speaks_of_something_else_ends_no_container(world: Any, provider: Provider, body: Any) -> None:
+    made = world.bound()
+    world.settle()
+    provider.answers = [(404, body)]
+    with pytest.raises(containers.Declined, match="did not take the code"):
+        world.run("print(42)")
+    assert world.state(made) == "running"
+    assert world.run("print(42)").ending == "done"
+
+
+def test_without_a_container_none_is_gone(world: Any, provider: Provider) -> None:
+    provider.answers = [(404, {"error": {"message": "Container not found."}})]
+    with pytest.raises(containers.Declined):
+        world.run("print(42)")
+
+
+def test_a_server_without_containers_makes_an_error_at_once(world: Any, provider: Provider) -> None:
+    made = world.container()
+    provider.answers = [(404, b"404 page not found")]
+    assert world.settle() == ["containers.prepare"]
+    assert world.state(made) == "error"
+
+
+def test_a_run_says_how_long_it_took(world: Any, provider: Provider) -> None:
+    def slowly(code: str) -> dict[str, Any]:
+        time.sleep(0.2)
+        return {"code": code, "outputs": []}
+
+    provider.ran = slowly
+    assert 0.2 <= world.run("print(42)").seconds < 10
+
+
+def _putting(raised: Exception) -> None:
+    def put(*_: Any) -> None:
+        raise raised
+
+    choice.driver("openai").put = put  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("raised", [containers.Declined, containers.Gone])
+def test_one_that_was_made_there_is_dropped_when_its_files_are_declined(
+    world: Any, provider: Provider, raised: type[Exception]
+) -> None:
+    made = world.container(file_ids=[world.stored(b"x", "a.txt")])
+    _putting(raised())
+    assert world.settle() == ["containers.prepare", "containers.discard"]
+    assert world.state(made) == "error"
+    assert (len(provider.calls("POST", "containers")), provider.made) == (1, {})
+
+
+def test_one_that_was_made_there_is_dropped_when_its_job_is_given_up(world: Any, provider: Provider) -> None:
+    made = world.container(file_ids=[world.stored(b"x", "a.txt")])
+    _putting(Unavailable())
+    with pytest.raises(Unavailable):
+        world.settle()
+    assert list(provider.made) == ["cntr_0abc"]
+    with world.ctx() as ctx:
+        containers.give_up(ctx, made)
+    assert "containers.discard" in world.settle()
+    assert world.state(made) == "error"
+    assert provider.made == {}
+
+
+def test_one_of_an_attempt_before_that_is_not_found_again_is_dropped(
+    world: Any, provider: Provider, bound_containers: Any
+) -> None:
+    made = world.container(file_ids=[world.stored(b"x", "a.txt")])
+    _putting(Unavailable())
+    with pytest.raises(Unavailable):
+        world.settle()
+    provider.made["cntr_0abc"]["name"] = "beyond what is listed"
+    bound_containers("openai:gpt-5-mini", key="sk-test", address=provider.url)
+    assert world.settle() == ["containers.prepare", "containers.discard"]
+    assert (world.state(made), list(provider.made)) == ("running", ["cntr_1abc"])
+
+
+@pytest.mark.parametrize(("said", "after"), [("²", 30), ("soon", 30), ("7", 7), ("0", 1), ("86400", 600)])
+def test_when_to_ask_again_is_what_the_service_says_within_reason(
+    world: Any, provider: Provider, said: str, after: int
+) -> None:
+    provider.answers = [(503, b"", {"Retry-After": said})]
+    with pytest.raises(Unavailable) as away:
+        choice.chosen().check()
+    assert away.value.facts["retry_after"] == after
 
 
 def test_deleting_drops_it_there_and_twice_is_fine(world: Any, provider: Provider) -> None:

@@ -8,12 +8,13 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from email.utils import formatdate
 
 import pytest
 
 from domain.kernel import outgoing
 from domain.kernel.errors import Unavailable
-from domain.kernel.outgoing import Client, Refused, UpstreamFailed, callable_address
+from domain.kernel.outgoing import Answer, Client, Refused, UpstreamFailed, callable_address
 
 
 @pytest.mark.parametrize(
@@ -51,6 +52,31 @@ def test_a_name_that_leads_to_a_private_address_is_refused(monkeypatch: pytest.M
     )
     with pytest.raises(Refused):
         Client().get("http://rebound.example/latest/meta-data")
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [
+        ("7", 7),
+        (" 7 ", 7),
+        ("0", 0),
+        ("1" * 5000, 3600),  # more digits than `int` takes of a stranger
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 1),  # over
+        ("Fri, 31 Dec 9999 23:59:59 GMT", 3600),
+        ("Mon, 01 Jan 0001 00:00:00 -0000", 1),
+        ("²", None), ("٣", None), ("-1", None), ("1.5", None), ("soon", None), ("", None),
+        ("Mon, 99 Foo 2030 00:00:00 GMT", None), ("Fri, 31 Dec 99999999999 23:59:59 GMT", None),
+    ],
+)  # fmt: skip
+def test_what_a_server_says_of_asking_again_is_seconds_or_nothing(said: str, seconds: int | None) -> None:
+    assert Answer(503, {"Retry-After": said}, b"").retry_after == seconds
+    assert Answer(503, {"retry-after": said}, b"").retry_after == seconds
+
+
+def test_a_date_at_which_to_ask_again_is_a_number_of_seconds() -> None:
+    said = formatdate(time.time() + 90, usegmt=True)
+    assert 85 <= (Answer(429, {"retry-after": said}, b"").retry_after or 0) <= 90
+    assert Answer(429, {}, b"").retry_after is None
 
 
 class Raw:

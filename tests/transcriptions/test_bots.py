@@ -10,6 +10,7 @@ from domain import transcriptions
 from domain.kernel.errors import Conflict, DomainError, NotFound, Unavailable, Unprocessable
 from domain.kernel.outgoing import UpstreamFailed
 from domain.transcriptions import bots, rules, services
+from domain.transcriptions.drivers.attendee import Attendee
 from domain.transcriptions.services import Declined
 
 SAID = [
@@ -209,6 +210,7 @@ def test_settings_that_cannot_be_used_are_named():
         ((500, {}, b""), Unavailable),
         ((507, {}, b""), Unavailable),
         ((429, {"Retry-After": "7"}, b""), Unavailable),
+        ((503, {"Retry-After": "²"}, b""), Unavailable),
         ((403, {}, b"the key token-geheim is wrong"), Unavailable),
         ((200, {}, b"garbage"), UpstreamFailed),
         ((302, {"Location": "http://127.0.0.1/"}, b""), UpstreamFailed),
@@ -240,6 +242,7 @@ def test_a_meeting_that_the_service_does_not_take_is_a_422(world, script, attend
 
 def test_a_bot_whose_sending_was_not_answered_is_called_back(world, script, attendee, monkeypatch):
     monkeypatch.setattr("domain.transcriptions.drivers.calls.SECONDS", 0.3)
+    services.bind(Attendee(attendee.url, attendee.KEY))
     attendee.faults = [1.0]
     with pytest.raises(UpstreamFailed):
         world.join(world.person())

@@ -43,6 +43,6 @@ def expire(ctx: Ctx, args: dict[str, Any]) -> None:
 
 
 @cron("40 3 * * *")
-@job("containers.sweep", simple=True)
-def sweep(ctx: Ctx, args: dict[str, Any]) -> None:
-    containers.sweep(ctx)
+@job("containers.sweep", soft=600, hard=660)
+def sweep(work: Work, args: dict[str, Any]) -> None:
+    containers.sweep(work)

@@ -24,7 +24,7 @@ from uuid import UUID
 
 from domain.containers import rules
 from domain.containers.ports import Declined, Left, Outcome, Wanted
-from domain.kernel.confine import jail
+from domain.kernel.confine import frames, jail
 from domain.kernel.confine.jail import Limits, Ran, Unconfined
 from domain.kernel.errors import Unavailable
 
@@ -61,7 +61,7 @@ class Local:
         with self._alone(place, lambda: None):
             before = self._tree(place)
             held, count = _weight(before)
-            if held + jail.taken(size) > self._size or count >= FILES:
+            if held + frames.taken(size) > self._size or count >= FILES:
                 raise Declined(f"A container has room for {self._size >> 20} MiB, and the files are larger.")
             after = self._new(place)
             if before is not None:
@@ -183,7 +183,7 @@ class Local:
 def _weight(tree: Path | None) -> tuple[int, int]:
     """What the files of a tree take in a workspace, and how many entries it has."""
     entries = [] if tree is None else jail.listing(tree)
-    return sum(jail.taken(path.stat().st_size) for path, folder in entries if not folder), len(entries)
+    return sum(frames.taken(path.stat().st_size) for path, folder in entries if not folder), len(entries)
 
 
 def _copy(before: Path, after: Path) -> None:

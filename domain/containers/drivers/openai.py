@@ -7,15 +7,15 @@ it ran is held against what it was given. Code that differs is a failure, not an
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
-from typing import Any, BinaryIO
+import time
+from collections.abc import Callable
+from typing import BinaryIO
 
-import orjson
-from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
+from marshmallow import EXCLUDE, Schema, fields, validate
 
 from domain.containers.ports import Declined, Gone, Outcome, Wanted
 from domain.kernel import outgoing
-from domain.kernel.errors import Unavailable
+from domain.kernel.outgoing_json import Service
 
 SECONDS = 20.0
 MAX_BYTES = 4 << 20
@@ -66,7 +66,17 @@ class OpenAI:
     name = "openai"
 
     def __init__(self, base: str, key: str, model: str) -> None:
-        self._base, self._key, self._model = base, key, model
+        self._model = model
+        self._service = Service(
+            base,
+            f"Bearer {key}",
+            name="The service of the containers",
+            setting="openai_api_key",
+            gone=Gone,
+            declined=Declined,
+            seconds=SECONDS,
+            max_bytes=MAX_BYTES,
+        )
 
     # --- the port ----------------------------------------------------------------------------------------------
 
@@ -75,7 +85,8 @@ class OpenAI:
 
     def make(self, wanted: Wanted) -> str:
         name = f"thalweg-{wanted.id.hex}"
-        listed = _read(_Listed(), self._ask("GET", f"containers?limit={LOOKED_AT}&order=desc"))
+        service = self._service
+        listed = service.read(_Listed(), service.ask("GET", f"containers?limit={LOOKED_AT}&order=desc", gone=_never))
         for each in listed["data"]:
             if each["name"] == name:
                 return str(each["id"])
@@ -84,7 +95,7 @@ class OpenAI:
             "memory_limit": wanted.memory,
             "expires_after": {"anchor": "last_active_at", "minutes": wanted.rest_minutes},
         }
-        return str(_read(_Made(), self._ask("POST", "containers", orjson.dumps(body)))["id"])
+        return str(service.read(_Made(), service.ask("POST", "containers", body, gone=_never))["id"])
 
     def put(self, external_id: str, name: str, source: BinaryIO, size: int) -> None:
         if size > LARGEST:
@@ -96,12 +107,13 @@ class OpenAI:
             "Content-Type: application/octet-stream\r\n\r\n"
         )
         content = head.encode() + source.read(LARGEST + 1) + f"\r\n--{mark}--\r\n".encode()
-        self._ask(
+        self._service.ask(
             "POST",
             f"containers/{external_id}/files",
             content,
             kind=f"multipart/form-data; boundary={mark}",
             seconds=120.0,
+            gone=lambda answer: answer.status == 404 or _says_gone(answer),
         )
 
     def run(
@@ -123,75 +135,38 @@ class OpenAI:
             "include": ["code_interpreter_call.outputs"],
             "store": False,
         }
-        answer = _read(_Answered(), self._ask("POST", "responses", orjson.dumps(body), seconds=seconds))
+        # A 404 here may as well mean the model, or that the server has no such API: then the container is still there.
+        gone = _never if external_id is None else _says_gone
+        started = time.monotonic()
+        try:
+            told = self._service.ask("POST", "responses", body, seconds=seconds, gone=gone)
+        except Declined:
+            raise Declined("The service of the containers did not take the code.") from None
+        took = time.monotonic() - started
+        answer = self._service.read(_Answered(), told)
         calls = [each for each in answer["output"] if each.get("type") == "code_interpreter_call"]
         if len(calls) != 1:
             raise outgoing.UpstreamFailed("The service of the containers did not run the code.")
-        call = _read(_Call(), calls[0])
+        call = self._service.read(_Call(), calls[0])
         if (call["code"] or "").strip() != code.strip():
             raise outgoing.UpstreamFailed("The service of the containers ran other code than it was given.")
         logs = "".join(str(each.get("logs", "")) for each in call["outputs"] or () if each.get("type") == "logs")
         wrong = call["status"] == "failed" or "Traceback (most recent call last)" in logs
-        return Outcome("failed" if wrong else "done", "" if wrong else logs, logs if wrong else "", 0.0)
+        return Outcome("failed" if wrong else "done", "" if wrong else logs, logs if wrong else "", took)
 
     def discard(self, external_id: str) -> None:
-        self._ask("DELETE", f"containers/{external_id}", fine=(404,))
+        self._service.ask("DELETE", f"containers/{external_id}", fine=(404,))
 
     def check(self) -> str:
-        self._ask("GET", "containers?limit=1")
+        self._service.ask("GET", "containers?limit=1", gone=_never)
         return "reached, and takes this server's key"
 
-    # --- below -------------------------------------------------------------------------------------------------
 
-    def _ask(
-        self,
-        method: str,
-        path: str,
-        content: bytes | None = None,
-        *,
-        kind: str = "application/json",
-        seconds: float = SECONDS,
-        fine: tuple[int, ...] = (),
-    ) -> Any:
-        headers = {"Authorization": f"Bearer {self._key}", "Accept": "application/json"}
-        if content is not None:
-            headers["Content-Type"] = kind
-        answer = outgoing.client().request(
-            method, f"{self._base}/{path}", headers=headers, content=content, seconds=seconds, max_bytes=MAX_BYTES
-        )
-        if answer.status in fine:
-            return None
-        if answer.ok:
-            return answer.json() if answer.content.strip() else None
-        raise _fault(answer)
+def _never(_: outgoing.Answer) -> bool:
+    return False
 
 
-def _fault(answer: outgoing.Answer) -> Exception:
-    """What the service said is not repeated: it may hold a part of the key."""
-    if answer.status in (401, 403):
-        return Unavailable(
-            "The service of the containers refuses this server's key (setting `openai_api_key`).", reason="key_refused"
-        )
-    if answer.status == 404 or (answer.status == 400 and _says_expired(answer)):
-        return Gone()
-    if answer.status == 429 or answer.status >= 500:
-        said = {name.lower(): value for name, value in answer.headers.items()}.get("retry-after", "")
-        after = min(600, int(said)) if said.isdigit() else 30
-        return Unavailable("The service of the containers is not available right now.", retry_after=max(1, after))
-    if 400 <= answer.status < 500:
-        return Declined()
-    return outgoing.UpstreamFailed()
-
-
-def _says_expired(answer: outgoing.Answer) -> bool:
+def _says_gone(answer: outgoing.Answer) -> bool:
+    """Whether an answer about something else speaks of the container: its words are all that tells."""
     said = answer.content[:4096].decode("utf-8", "replace").lower()
-    return "container" in said and "expired" in said
-
-
-def _read(schema: Schema, told: Any) -> Mapping[str, Any]:
-    """What the service told, checked. Raises `UpstreamFailed`."""
-    try:
-        loaded: Mapping[str, Any] = schema.load(told)
-    except (ValidationError, TypeError, AttributeError):
-        raise outgoing.UpstreamFailed("The service of the containers did not answer as its protocol says.") from None
-    return loaded
+    return answer.status in (400, 404) and "container" in said and ("expired" in said or "not found" in said)

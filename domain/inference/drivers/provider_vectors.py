@@ -12,7 +12,6 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import numpy as np
@@ -192,15 +191,8 @@ def _pause(attempt: int, fault: DomainError) -> float:
 
 
 def _later(answer: outgoing.Answer) -> dict[str, int]:
-    """The fact `retry_after`, whole seconds, where the provider says `Retry-After`: a number or a date (RFC 9110)."""
-    said = next((value for key, value in answer.headers.items() if key.lower() == "retry-after"), "").strip()
-    if said.isascii() and said.isdecimal():
-        return {"retry_after": min(3600, int(said[:6]))}
-    try:
-        seconds = parsedate_to_datetime(said).timestamp() - time.time()
-    except (ValueError, TypeError):
-        return {}
-    return {"retry_after": min(3600, max(1, round(seconds)))}
+    """The fact `retry_after`, where the provider says it."""
+    return {} if (said := answer.retry_after) is None else {"retry_after": said}
 
 
 def _spent(answer: outgoing.Answer) -> bool:

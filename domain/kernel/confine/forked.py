@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
-from domain.kernel.confine import bounds, seccomp
+from domain.kernel.confine import bounds, frames, seccomp
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +99,7 @@ def _be_child(task: Callable[[], Sequence[bytes]], limits: Limits, pipe: int) ->
         faulthandler.disable()  # a hostile file that kills its reader is no news for the parent's log
         _confine(limits, pipe)
         for piece in task():
-            view = memoryview(piece)
-            while view:
-                view = view[os.write(pipe, view) :]
+            frames.write(pipe, piece)
     except BaseException:
         os._exit(1)  # nothing of the parent's code may run in the child
     os._exit(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from typing import Final
 
@@ -20,6 +21,18 @@ FAILED, ENDED, STDOUT, STDERR, SAME = b"!", b"X", b"1", b"2", b"S"
 
 def frame(kind: bytes, content: bytes) -> bytes:
     return HEAD.pack(kind, len(content)) + content
+
+
+def taken(size: int) -> int:
+    """Bytes of a workspace that a file of `size` bytes takes."""
+    return -(-size // BLOCK) * BLOCK
+
+
+def write(file: int, content: bytes) -> None:
+    """Write all of it to a descriptor: the kernel takes of a pipe what has room in it."""
+    view = memoryview(content)
+    while view:
+        view = view[os.write(file, view) :]
 
 
 class Frames:

@@ -137,7 +137,7 @@ def _first() -> int:
         _modest()
         quiet = os.open(os.devnull, os.O_RDWR)
         _mount(request)
-        known = _take_in(incoming, request)
+        known = _take_in(incoming)
         ended, streams = _run(request, quiet)
         _alone()
         _hand_out(ended, streams, known, request)
@@ -218,14 +218,14 @@ def _file(path: str, content: str) -> None:
 # --- files in ------------------------------------------------------------------------------------------------
 
 
-def _take_in(incoming: Iterator[tuple[bytes, bytes]], request: Mapping[str, Any]) -> dict[str, bytes]:
+def _take_in(incoming: Iterator[tuple[bytes, bytes]]) -> dict[str, bytes]:
     """Fill the workspace; what each file holds, by its sum."""
     known: dict[str, bytes] = {}
     path, file, total = "", -1, hashlib.blake2b()
     for kind, content in incoming:
         if kind == frames.DATA:
             total.update(content)
-            _all(file, content)
+            frames.write(file, content)
             continue
         if file >= 0:
             known[path] = total.digest()
@@ -356,7 +356,7 @@ def _hand_out(
     ended: dict[str, Any], streams: tuple[bytes, bytes], known: Mapping[str, bytes], request: Mapping[str, Any]
 ) -> None:
     left = _left()
-    size = sum(-(-size // frames.BLOCK) * frames.BLOCK for _, size in left if size >= 0)
+    size = sum(frames.taken(size) for _, size in left if size >= 0)
     ended["fits"] = size <= request["disk"] and len(left) <= request["files"]
     _say(frames.ENDED, json.dumps(ended).encode())
     for kind, content in zip((frames.STDOUT, frames.STDERR), streams, strict=True):
@@ -367,7 +367,7 @@ def _hand_out(
             if size < 0:
                 _say(frames.FOLDER, path.encode())
             else:
-                _give(path, size, known.get(path))
+                _give(path, known.get(path))
     _say(frames.END, b"")
 
 
@@ -404,7 +404,7 @@ def _plain(name: str) -> bool:
     return name.isprintable()
 
 
-def _give(path: str, size: int, before: bytes | None) -> None:
+def _give(path: str, before: bytes | None) -> None:
     try:
         file = os.open(f"{HOME}/{path}", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
@@ -436,13 +436,7 @@ def _frames() -> Iterator[tuple[bytes, bytes]]:
 
 
 def _say(kind: bytes, content: bytes) -> None:
-    _all(1, frame(kind, content))
-
-
-def _all(file: int, content: bytes) -> None:
-    view = memoryview(content)
-    while view:
-        view = view[os.write(file, view) :]
+    frames.write(1, frame(kind, content))
 
 
 def _refuse(wrong: OSError) -> None:

@@ -243,17 +243,17 @@ def _run(code: str, limits: Limits, tree: Path | None, into: Path | None, beat: 
 def _hand_in(child: subprocess.Popen[bytes], asked: bytes, tree: Path | None) -> None:
     assert child.stdin is not None
     pipe = child.stdin.fileno()
-    _all(pipe, frame(frames.REQUEST, asked))
+    frames.write(pipe, frame(frames.REQUEST, asked))
     for path, folder in listing(tree) if tree is not None else ():
         name = path.relative_to(tree).as_posix().encode() if tree is not None else b""
         if folder:
-            _all(pipe, frame(frames.FOLDER, name))
+            frames.write(pipe, frame(frames.FOLDER, name))
             continue
-        _all(pipe, frame(frames.FILE, name))
+        frames.write(pipe, frame(frames.FILE, name))
         with path.open("rb", buffering=0) as file:
             while piece := file.read(frames.MOST):
-                _all(pipe, frame(frames.DATA, piece))
-    _all(pipe, frame(frames.END, b""))
+                frames.write(pipe, frame(frames.DATA, piece))
+    frames.write(pipe, frame(frames.END, b""))
 
 
 def listing(tree: Path) -> list[tuple[Path, bool]]:
@@ -268,11 +268,6 @@ def listing(tree: Path) -> list[tuple[Path, bool]]:
             elif entry.is_file(follow_symlinks=False):
                 found.append((Path(entry.path), False))
     return found
-
-
-def taken(size: int) -> int:
-    """Bytes of a workspace that a file of `size` bytes takes."""
-    return -(-size // frames.BLOCK) * frames.BLOCK
 
 
 class _Answer:
@@ -338,7 +333,7 @@ class _Answer:
             self._total += len(content)
             if self._total > self._limits.disk:
                 raise ValueError("more than the workspace holds")
-            _all(self._file, content)
+            frames.write(self._file, content)
         else:
             self._close()
             self._begin(kind, content.decode())
@@ -410,9 +405,3 @@ def _jailer() -> list[str]:
 def _interpreter() -> str:
     """The interpreter itself, not a virtual environment's name for it."""
     return os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
-
-
-def _all(file: int, content: bytes) -> None:
-    view = memoryview(content)
-    while view:
-        view = view[os.write(file, view) :]

@@ -7,7 +7,7 @@ from urllib.parse import quote, urlencode
 
 from marshmallow import EXCLUDE, Schema, fields, validate
 
-from domain.transcriptions.drivers.calls import Calls, read
+from domain.transcriptions.drivers.calls import calls
 from domain.transcriptions.services import Declined, Gone, Order, Seen, Turn
 
 STATES = {
@@ -79,7 +79,7 @@ class Attendee:
     platforms = frozenset({"google_meet", "microsoft_teams", "zoom", "jitsi"})
 
     def __init__(self, base: str, key: str) -> None:
-        self._calls = Calls(base, key)
+        self._calls = calls(base, key)
 
     def send(self, order: Order) -> str:
         body: dict[str, Any] = {
@@ -97,7 +97,7 @@ class Attendee:
         if order.announcement is not None:
             body["bot_chat_message"] = {"to": "everyone", "message": order.announcement}
         try:
-            return str(read(_Bot(), self._calls.ask("POST", "bots", body))["id"])
+            return str(self._calls.read(_Bot(), self._calls.ask("POST", "bots", body))["id"])
         except Declined:
             sent = self.find(order.key)  # its key is taken: an earlier attempt, whose answer was lost, has sent it
             if sent is None:
@@ -105,11 +105,12 @@ class Attendee:
             return sent
 
     def find(self, key: str) -> str | None:
-        known = read(_Bots(), self._calls.ask("GET", f"bots?{urlencode({'deduplication_key': key})}"))["results"]
+        told = self._calls.ask("GET", f"bots?{urlencode({'deduplication_key': key})}")
+        known = self._calls.read(_Bots(), told)["results"]
         return str(known[-1]["id"]) if known else None
 
     def look(self, bot: str) -> Seen:
-        told = read(_Bot(), self._calls.ask("GET", f"bots/{_safe(bot)}"))
+        told = self._calls.read(_Bot(), self._calls.ask("GET", f"bots/{_safe(bot)}"))
         state = STATES.get(told["state"], "joining")
         events = sorted(told["events"], key=lambda event: event["created_at"])
         joined = next((e["created_at"] for e in events if e["type"] in ("joined_meeting", "recording_started")), None)
@@ -131,15 +132,15 @@ class Attendee:
 
     def recording(self, bot: str) -> str | None:
         told = self._calls.ask("GET", f"bots/{_safe(bot)}/recording", fine=(404,))
-        return None if told is None else str(read(_Recording(), told)["url"])
+        return None if told is None else str(self._calls.read(_Recording(), told)["url"])
 
     def turns(self, bot: str) -> list[Turn]:
         told = self._calls.ask("GET", f"bots/{_safe(bot)}/recording", fine=(404,))
-        begun = None if told is None else read(_Recording(), told)["start_timestamp_ms"]
+        begun = None if told is None else self._calls.read(_Recording(), told)["start_timestamp_ms"]
         said = self._calls.ask("GET", f"bots/{_safe(bot)}/transcript", fine=(404,))
         if begun is None or not isinstance(said, list):
             return []
-        words = [read(_Words(), each) for each in said]
+        words = [self._calls.read(_Words(), each) for each in said]
         return [
             Turn(
                 max(0.0, (each["timestamp_ms"] - begun) / 1000),

@@ -7,7 +7,7 @@ from urllib.parse import quote, urlencode
 
 from marshmallow import EXCLUDE, Schema, fields, validate
 
-from domain.transcriptions.drivers.calls import Calls, read
+from domain.transcriptions.drivers.calls import calls
 from domain.transcriptions.services import Declined, Order, Seen, Turn
 
 STATES = {
@@ -106,7 +106,7 @@ class Recall:
     platforms = frozenset({"google_meet", "microsoft_teams", "zoom"})
 
     def __init__(self, base: str, key: str) -> None:
-        self._calls = Calls(base, key)
+        self._calls = calls(base, key)
 
     def send(self, order: Order) -> str:
         sent = self.find(order.key)  # an earlier attempt whose answer was lost
@@ -130,10 +130,11 @@ class Recall:
             body["join_at"] = order.join_at.isoformat()
         if order.announcement is not None:
             body["chat"] = {"on_bot_join": {"send_to": "everyone", "message": order.announcement}}
-        return str(read(_Bot(), self._calls.ask("POST", "bot/", body))["id"])
+        return str(self._calls.read(_Bot(), self._calls.ask("POST", "bot/", body))["id"])
 
     def find(self, key: str) -> str | None:
-        known = read(_Bots(), self._calls.ask("GET", f"bot/?{urlencode({'metadata__order': key})}"))["results"]
+        told = self._calls.ask("GET", f"bot/?{urlencode({'metadata__order': key})}")
+        known = self._calls.read(_Bots(), told)["results"]
         return str(known[-1]["id"]) if known else None
 
     def look(self, bot: str) -> Seen:
@@ -170,7 +171,7 @@ class Recall:
             told = self._calls.ask("GET", f"audio_mixed/?{urlencode({'recording_id': recording['id']})}", fine=(404,))
             if told is None:
                 continue
-            for audio in read(_Page(), told)["results"]:
+            for audio in self._calls.read(_Page(), told)["results"]:
                 if (address := _address(audio)) is not None:
                     return address
         return None
@@ -182,7 +183,7 @@ class Recall:
         self._calls.ask("POST", f"bot/{_safe(bot)}/delete_media/", fine=(404,))
 
     def _bot(self, bot: str) -> dict[str, Any]:
-        return read(_Bot(), self._calls.ask("GET", f"bot/{_safe(bot)}/"))
+        return self._calls.read(_Bot(), self._calls.ask("GET", f"bot/{_safe(bot)}/"))
 
 
 def _address(audio: dict[str, Any]) -> str | None:
