@@ -91,6 +91,12 @@ def get_many(ctx: Ctx, account_ids: Collection[UUID]) -> Mapping[UUID, Account]:
     return {row.id: row for row in rows}
 
 
+def has_external(ctx: Ctx, account: Account) -> bool:
+    """Whether a provider outside signs the account in."""
+    linked = select(ExternalIdentity.id).where(ExternalIdentity.account_id == account.id)
+    return ctx.session.scalar(linked.limit(1)) is not None
+
+
 # --- making ------------------------------------------------------------------------------------------------
 
 
@@ -147,7 +153,8 @@ def give_own_organisation(ctx: Ctx, account: Account, *, name: str | None = None
 
 
 def join(ctx: Ctx, account: Account, organisation_id: UUID, role: str, *, source: str) -> None:
-    """Make an account, new or not, an active member of an organisation."""
+    """Make an account, new or not, an active member of an organisation; whether there is a seat is the caller's verb to
+    check (`memberships.take_seat`). Raises `Conflict` for one who is a member in whatever state."""
     with memberships.as_member(ctx, account.id, organisation_id) as inside:
         memberships.add(inside, account.id, role, source=source)
         _made(inside, account)
@@ -269,7 +276,7 @@ def mail_password_reset(ctx: Ctx, surface: str, email: str) -> None:
     last = onetime.last_issued(ctx, "reset_password", account.id)
     if last is not None and last.created_at + MAIL_PAUSE > ctx.now():
         return
-    by_sso = account.password_hash is None and _has_external(ctx, account)
+    by_sso = account.password_hash is None and has_external(ctx, account)
     if by_sso or any(own.require_sso for own in memberships.organisations_of(ctx, account.id)):
         notifications.send_mail(
             ctx, "reset_sso", account.email, facts={"name": account.name}, language=account.language
@@ -453,13 +460,6 @@ def _account_of(ctx: Ctx, token: OneTimeToken | None) -> Account:
     if account is None or account.erased_at is not None:
         raise InvalidToken
     return account
-
-
-def _has_external(ctx: Ctx, account: Account) -> bool:
-    return (
-        ctx.session.scalar(select(ExternalIdentity.id).where(ExternalIdentity.account_id == account.id).limit(1))
-        is not None
-    )
 
 
 def _about(ctx: Ctx, account: Account, action: str, **more: Any) -> None:

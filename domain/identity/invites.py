@@ -9,13 +9,14 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, func, select
 
 from domain import audit
-from domain.identity import accounts, memberships, passwords, rules
+from domain.identity import accounts, memberships, organisations, passwords, rules
 from domain.identity.accounts import EmailTaken, InvalidToken, Registered
 from domain.identity.models import Account, GroupMember, Invite, UserGroup
 from domain.identity.policies import policy_of
 from domain.kernel import crypto
 from domain.kernel.context import Ctx, actor_name
-from domain.kernel.errors import Forbidden, NotFound
+from domain.kernel.db import acting_for
+from domain.kernel.errors import Forbidden, NotFound, PaymentRequired
 from domain.kernel.ids import new_id
 from domain.kernel.pages import OffsetPage, Page
 
@@ -79,16 +80,37 @@ def status_of(invite: Invite, now: datetime) -> str:
     return "expired" if invite.expires_at <= now else "active"
 
 
+def in_state(status: str, now: datetime) -> list[ColumnElement[bool]]:
+    """The same as conditions."""
+    revoked, used_up = Invite.revoked_at.is_not(None), Invite.redemptions >= Invite.max_redemptions
+    match status:
+        case "revoked":
+            return [revoked]
+        case "exhausted":
+            return [~revoked, used_up]
+        case "expired":
+            return [~revoked, ~used_up, Invite.expires_at <= now]
+        case _:
+            return [~revoked, ~used_up, Invite.expires_at > now]
+
+
 def find(ctx: Ctx, plain: str, *, lock: bool = False) -> Invite | None:
     """The invitation of a token in whatever state, or None."""
     if len(plain) > 200 or not plain.startswith(PREFIX):
         return None
     wanted = select(Invite).where(Invite.digest == crypto.digest(plain))
-    return ctx.session.scalars(wanted.with_for_update() if lock else wanted).one_or_none()
+    if lock:
+        wanted = wanted.with_for_update().execution_options(populate_existing=True)
+    return ctx.session.scalars(wanted).one_or_none()
 
 
 def redeem(ctx: Ctx, plain: str, email: str) -> Invite:
     """Use an invitation once for an address. Raises `InviteRefused`; of two at the last place, one is."""
+    present = find(ctx, plain)
+    if present is not None and present.organisation_id is not None:
+        # Seats before invitations: the order of whoever invites again, disables or removes.
+        with acting_for(ctx, present.organisation_id) as inside:
+            memberships.lock_seats(inside)
     invite = find(ctx, plain, lock=True)
     if invite is None:
         raise InviteRefused("There is no such invitation.", reason="invite_unknown")
@@ -124,11 +146,22 @@ def listed(ctx: Ctx, page: OffsetPage, *conditions: ColumnElement[bool]) -> Page
 
 
 def accept(ctx: Ctx, invite: Invite, account: Account, *, source: str = "invite") -> UUID:
-    """Make an account an active member of the organisation that a redeemed invitation names; the organisation's id."""
+    """Make an account an active member of the organisation that a redeemed invitation names; the organisation's id.
+
+    Raises `InviteRefused` (fact `reason`: `invite_revoked`) for one who is disabled there and where the organisation is
+    gone, `PaymentRequired` without a free seat.
+    """
     assert invite.organisation_id is not None
     assert invite.role is not None
     with memberships.as_member(ctx, account.id, invite.organisation_id) as inside:
+        try:
+            organisations.get_organisation(inside)
+        except NotFound:
+            raise InviteRefused("The organisation is gone.", reason="invite_revoked") from None
         waiting = memberships.find(inside, account.id, lock=True)
+        if waiting is not None and waiting.status == "disabled":
+            raise InviteRefused("The invitation was taken back.", reason="invite_revoked")
+        memberships.take_seat(inside, waiting)
         if waiting is None:
             memberships.add(inside, account.id, invite.role, source=source)
         elif waiting.status != "active":
@@ -155,8 +188,9 @@ def register(
 ) -> Registered:
     """Sign up: with an organisation of one's own, or with a token into the one that invites.
 
-    Raises `InvalidToken` for an invitation that does not let in, `WeakPassword`, `Invalid`. An address that has an
-    account is answered like any other (see `accounts.register`), and the invitation stays good for its owner.
+    Raises `InvalidToken` for an invitation that does not let in, or into an organisation without a free seat;
+    `WeakPassword`, `Invalid`. An address that has an account is answered like any other (see `accounts.register`), and
+    the invitation stays good for its owner.
     """
     if invite_token is None:
         return accounts.register(ctx, surface, email=email, password=password, name=name, language=language)
@@ -177,7 +211,12 @@ def register(
         if owner is not None:
             accounts.tell_of_account(ctx, owner, surface)
         return Registered(None, expires_at)
-    accept(ctx, invite, account)
+    try:
+        accept(ctx, invite, account)
+    except PaymentRequired:
+        raise InvalidToken("The organisation has no free seat. Ask whoever has invited you.") from None
+    except InviteRefused as refused:
+        raise InvalidToken(refused.message) from None
     accounts.send_verification(ctx, account, policy)
     return Registered(account, expires_at)
 

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from sqlalchemy import func, select, update
 
-from domain import audit, billing, notifications
+from domain import audit, notifications
 from domain.identity import (
     accounts,
     groups,
@@ -28,7 +28,7 @@ from domain.identity import (
     sessions,
 )
 from domain.identity.keys import revoke_keys_of
-from domain.identity.models import Account, GroupMember, Invite, Membership, Organisation, UserGroup, UserSession
+from domain.identity.models import Account, GroupMember, Invite, Membership, UserGroup, UserSession
 from domain.identity.policies import RECOVERY
 from domain.identity.roles import MANAGERS
 from domain.kernel.context import Ctx
@@ -36,7 +36,6 @@ from domain.kernel.errors import Conflict, Forbidden, NotFound, Unprocessable
 from domain.kernel.pages import OffsetPage, Page
 
 SURFACE = "beeflow"
-SEATS = "beeflow.users"
 INVITE_LIFE = timedelta(days=14)
 
 
@@ -80,7 +79,7 @@ def listed(
     if status == "deleted":
         wanted = wanted.where(Membership.status == "deleted", Membership.deleted_at > ctx.now() - RECOVERY)
     else:
-        wanted = wanted.where(Membership.status.in_(("active", "invited", "disabled") if status is None else (status,)))
+        wanted = wanted.where(Membership.status.in_(memberships.SEATED if status is None else (status,)))
     if q is not None:
         wanted = wanted.where(Account.name.icontains(q, autoescape=True) | Account.email.icontains(q, autoescape=True))
     if surface_role is not None:
@@ -102,16 +101,21 @@ def get(ctx: Ctx, account_id: UUID) -> Member:
     return _described(ctx, [(membership, account)])[0]
 
 
-def people(ctx: Ctx, account_ids: Collection[UUID], *, present: bool = False) -> Mapping[UUID, Account]:
+def people(
+    ctx: Ctx, account_ids: Collection[UUID], *, present: bool = False, hold: bool = False
+) -> Mapping[UUID, Account]:
     """The accounts of those who are or were in the organisation, for showing who did something; with `present`, of
-    those who are: the active, the invited and the disabled."""
+    those who are: the active, the invited and the disabled. With `hold` nobody of them is erased before the transaction
+    has ended: for a verb that writes down who they are, before it locks anything that an erasure wants."""
     wanted = (
         select(Account)
         .join(Membership, Membership.account_id == Account.id)
         .where(Account.id.in_(list(account_ids)), Membership.organisation_id == ctx.organisation)
     )
     if present:
-        wanted = wanted.where(Account.erased_at.is_(None), Membership.status.in_(("active", "invited", "disabled")))
+        wanted = wanted.where(Account.erased_at.is_(None), Membership.status.in_(memberships.SEATED))
+    if hold:
+        wanted = wanted.with_for_update(read=True, key_share=True, of=Account).execution_options(populate_existing=True)
     return {row.id: row for row in ctx.session.scalars(wanted)}
 
 
@@ -168,7 +172,7 @@ def bring(
     account_id: UUID | None = None,
 ) -> Invited:
     """The act of inviting, once it was decided; `account_id`: the id that a new account gets."""
-    lock_seats(ctx)
+    memberships.lock_seats(ctx)
     account = accounts.find(ctx, email)
     membership = None if account is None else memberships.find(ctx, account.id, lock=True)
     if membership is not None and membership.status in _THERE:
@@ -178,8 +182,7 @@ def bring(
         account = accounts.make(
             ctx, email=email, name=shown[:200], source="invite", language=language, account_id=account_id
         )
-    if membership is None or membership.status == "deleted":
-        billing.room_for(ctx, SEATS, memberships.active_count(ctx))
+    memberships.take_seat(ctx, membership)
     if membership is None:
         membership = memberships.add(ctx, account.id, role, source="invite", status="invited")
     elif membership.role != role:
@@ -220,13 +223,6 @@ def bring(
     return Invited(_described(ctx, [(membership, account)])[0], link, issued.expires_at)
 
 
-def lock_seats(ctx: Ctx) -> None:
-    """One after the other takes a seat of the organisation: until this transaction ends."""
-    ctx.session.execute(
-        select(Organisation.id).where(Organisation.id == ctx.organisation).with_for_update(key_share=True)
-    )
-
-
 # --- changing ------------------------------------------------------------------------------------------------
 
 
@@ -247,7 +243,7 @@ def change(
     last administrator, for what Nextcloud keeps, and for a state that cannot be entered from the present one;
     `PaymentRequired` without a free seat.
     """
-    lock_seats(ctx)
+    memberships.lock_seats(ctx)
     membership, account = _there(ctx, account_id, lock=True)
     before = {"role": membership.role, "status": membership.status}
     own = account_id == memberships.caller_id(ctx)
@@ -289,6 +285,7 @@ def remove(ctx: Ctx, account_id: UUID) -> None:
     Raises `NotFound`, `Forbidden` for a role that is not below the caller's, `Conflict` for oneself and for the last
     administrator.
     """
+    memberships.lock_seats(ctx)
     membership, _ = _there(ctx, account_id, lock=True)
     if membership.status == "deleted":
         raise NotFound
@@ -367,8 +364,7 @@ def _enter(ctx: Ctx, membership: Membership, status: str, *, own: bool) -> None:
         return
     if membership.joined_at is None:
         raise Conflict("This user has not accepted the invitation: send a new one.", reason="not_joined")
-    if membership.status == "deleted":
-        billing.room_for(ctx, SEATS, memberships.active_count(ctx))
+    memberships.take_seat(ctx, membership)
     membership.status, membership.deleted_at = "active", None
 
 

@@ -9,11 +9,16 @@ from uuid import UUID
 
 from sqlalchemy import func, select
 
+from domain import billing
 from domain.identity.models import Account, GroupMember, Membership, Organisation, UserGroup
 from domain.identity.roles import MANAGERS, matches
 from domain.kernel.context import ApiKeyActor, Ctx, UserActor
 from domain.kernel.db import across_organisations, acting_for
 from domain.kernel.errors import Conflict, NotFound, Unauthenticated
+
+SEATS = "beeflow.users"
+SEATED = ("active", "invited", "disabled")
+"""The states in which a member takes a seat of the plan."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,11 +161,27 @@ def active_count(ctx: Ctx) -> int:
         ctx.session.scalar(
             select(func.count(Membership.id)).where(
                 Membership.organisation_id == ctx.organisation,
-                Membership.status.in_(("active", "invited", "disabled")),
+                Membership.status.in_(SEATED),
             )
         )
         or 0
     )
+
+
+def lock_seats(ctx: Ctx) -> None:
+    """One after the other takes a seat of the context's organisation: until this transaction ends. Before the lock of a
+    membership, as everywhere."""
+    ctx.session.execute(
+        select(Organisation.id).where(Organisation.id == ctx.organisation).with_for_update(key_share=True)
+    )
+
+
+def take_seat(ctx: Ctx, present: Membership | None = None) -> None:
+    """See that the plan of the context's organisation has room for somebody who becomes a member, or comes back from
+    `present`; who has a seat already needs none. Raises `PaymentRequired`."""
+    if present is None or present.status not in SEATED:
+        lock_seats(ctx)
+        billing.room_for(ctx, SEATS, active_count(ctx))
 
 
 def in_use(ctx: Ctx) -> int:
@@ -180,9 +201,7 @@ def keep_a_manager(ctx: Ctx, without: UUID) -> None:
 
     The organisation's row is locked, so that two administrators cannot leave at the same moment.
     """
-    ctx.session.execute(
-        select(Organisation.id).where(Organisation.id == ctx.organisation).with_for_update(key_share=True)
-    )
+    lock_seats(ctx)
     others = ctx.session.scalar(
         select(func.count(Membership.id)).where(
             Membership.organisation_id == ctx.organisation,

@@ -6,14 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import select
-
-from domain import audit, billing
+from domain import audit
 from domain.identity import (
     accounts,
     invites,
     languages,
-    members,
     memberships,
     organisations,
     passwords,
@@ -23,7 +20,7 @@ from domain.identity import (
 )
 from domain.identity.accounts import EmailTaken
 from domain.identity.invites import InviteRefused
-from domain.identity.models import Account, ExternalIdentity, Invite
+from domain.identity.models import Account, Invite
 from domain.identity.policies import policy_of
 from domain.identity.sessions import SignedIn
 from domain.identity.signup_settings import INVITE_ONLY, WAITLIST, ServerRules, SignupRefused
@@ -123,8 +120,7 @@ def is_somebodys(ctx: Ctx, account: Account) -> bool:
     """Whether somebody can sign in to the account, so that it is not there only because it was invited."""
     if account.password_hash is not None or account.last_sign_in_at is not None:
         return True
-    external = select(ExternalIdentity.id).where(ExternalIdentity.account_id == account.id)
-    return ctx.session.scalar(external.limit(1)) is not None
+    return accounts.has_external(ctx, account)
 
 
 def _may_come(ctx: Ctx, server: ServerRules, email: str) -> None:
@@ -159,14 +155,6 @@ def _invited(ctx: Ctx, token: str, *, email: str, password: str, name: str, lang
 def _accept(ctx: Ctx, invite: Invite, account: Account) -> UUID:
     if invite.organisation_id is None:
         raise InviteRefused("This invitation is for founding an organisation elsewhere.", reason="invite_unknown")
-    with acting_for(ctx, invite.organisation_id) as inside:
-        organisations.get_organisation(inside)
-        present = memberships.find(inside, account.id)
-        if present is not None and present.status == "disabled":
-            raise InviteRefused("The invitation was taken back.", reason="invite_revoked")
-        if present is None or present.status in ("pending", "deleted"):
-            members.lock_seats(inside)
-            billing.room_for(inside, members.SEATS, memberships.active_count(inside))
     return invites.accept(ctx, invite, account)
 
 

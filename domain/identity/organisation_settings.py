@@ -142,7 +142,7 @@ def update(ctx: Ctx, changes: Mapping[str, Any]) -> Described:
     ).one()
     plan = billing.plan_of(ctx, PRODUCT)
     present = effective(organisation.settings, plan)
-    _check(ctx, changes, present, plan)
+    _check(ctx, changes, present)
     sections: dict[str, Any] = dict(organisation.settings)
     for section, names in (("profile", PROFILE), ("retention", RETENTION)):
         chosen = {name: changes[name] for name in names if name in changes}
@@ -221,7 +221,7 @@ def _audit_days(plan: billing.Plan, chosen: int | None) -> int:
     return min(chosen, most) if chosen is not None and "audit_export" in plan.features else most
 
 
-def _check(ctx: Ctx, changes: Mapping[str, Any], present: Settings, plan: billing.Plan) -> None:
+def _check(ctx: Ctx, changes: Mapping[str, Any], present: Settings) -> None:
     if any(changes.get(name) not in (None, getattr(present, name)) for name in WHITE_LABEL):
         _licensed(ctx, "white_label", "Colours and a logo of one's own need Full.", "full")
     if (changes.get("guardrails") or {}).get("dlp_mode") not in (None, "ask", present.guardrails.dlp_mode):

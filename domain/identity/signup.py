@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Literal, cast
 from uuid import UUID
 
@@ -339,7 +339,7 @@ def list_invites(
     if request_id is not None:
         conditions.append(Invite.signup_request_id == request_id)
     if status is not None:
-        conditions += _in_state(status, ctx.now())
+        conditions += invites.in_state(status, ctx.now())
     return invites.listed(ctx, page, *conditions)
 
 
@@ -365,17 +365,3 @@ def _issue(
         max_redemptions=uses,
     )
     return Issued(invite, token)
-
-
-def _in_state(status: str, now: datetime) -> list[ColumnElement[bool]]:
-    """`invites.status_of` as conditions."""
-    revoked, used_up = Invite.revoked_at.is_not(None), Invite.redemptions >= Invite.max_redemptions
-    match status:
-        case "revoked":
-            return [revoked]
-        case "exhausted":
-            return [~revoked, used_up]
-        case "expired":
-            return [~revoked, ~used_up, Invite.expires_at <= now]
-        case _:
-            return [~revoked, ~used_up, Invite.expires_at > now]

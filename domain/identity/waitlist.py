@@ -14,7 +14,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 
-from domain import audit, billing, notifications
+from domain import audit, notifications
 from domain.identity import (
     accounts,
     groups,
@@ -310,11 +310,10 @@ def _invite(ctx: Ctx, entry: SignupRequest, role: str, group_ids: Sequence[UUID]
 
 
 def _activate(ctx: Ctx, account_id: UUID, role: str, group_ids: Sequence[UUID], message: str | None) -> None:
-    members.lock_seats(ctx)
+    memberships.lock_seats(ctx)
     account = accounts.get(ctx, account_id)
     membership: Membership | None = memberships.find(ctx, account_id, lock=True)
-    if membership is None or membership.status in ("pending", "deleted"):
-        billing.room_for(ctx, members.SEATS, memberships.active_count(ctx))
+    memberships.take_seat(ctx, membership)
     if membership is None:
         membership = memberships.add(ctx, account_id, role, source=account.source)
     elif membership.status in ("pending", "deleted"):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from domain.identity import accounts, invites, memberships, newcomers, organisations
+from domain.identity import accounts, invites, newcomers, organisations
 from domain.identity.invites import InviteRefused
 from domain.identity.models import Account, Invite
 from domain.kernel.context import Ctx
@@ -38,13 +38,7 @@ class Welcome:
 def look(ctx: Ctx, token: str) -> Welcome:
     """What the token of a mail invites to. Raises `Gone` for one that is unknown, used, taken back or too old."""
     invite = _open(ctx, token)
-    name = None
-    if invite.organisation_id is not None:
-        with acting_for(ctx, invite.organisation_id) as inside:
-            name = organisations.get_organisation(inside).name
-    return Welcome(
-        name, invite.invited_by, invite.role, invite.email, _owner(ctx, invite) is not None, invite.expires_at
-    )
+    return _shown(ctx, invite, _owner(ctx, invite))
 
 
 def join(ctx: Ctx, surface: str, token: str, password: str) -> Welcome:
@@ -52,7 +46,7 @@ def join(ctx: Ctx, surface: str, token: str, password: str) -> Welcome:
 
     Raises `Gone` like `look`; `InviteRefused` (fact `reason`) where there is no account to join with
     (`sign_up_needed`), or that may not (`account_disabled`, `invite_revoked`); `InvalidPassword` (counted like a failed
-    sign-in), `Locked`, or `Conflict` (`no_password`).
+    sign-in), `Locked`, `Conflict` (`no_password`), or `PaymentRequired` without a free seat.
     """
     invite = _open(ctx, token)
     account = _owner(ctx, invite)
@@ -61,11 +55,7 @@ def join(ctx: Ctx, surface: str, token: str, password: str) -> Welcome:
     accounts.prove_password(ctx, account, surface, password)
     if account.deactivated_at is not None:
         raise InviteRefused("This account is deactivated.", reason="account_disabled")
-    found = look(ctx, token)
-    with acting_for(ctx, invite.organisation_id) as inside:
-        present = memberships.find(inside, account.id)
-        if present is not None and present.status == "disabled":
-            raise InviteRefused("The invitation was taken back.", reason="invite_revoked")
+    found = _shown(ctx, invite, account)
     invites.accept(ctx, invites.redeem(ctx, token, account.email), account)
     return found
 
@@ -75,6 +65,14 @@ def _open(ctx: Ctx, token: str) -> Invite:
     if invite is None or invites.status_of(invite, ctx.now()) != "active":
         raise Gone("This invitation is not open any more. Ask for a new one.")
     return invite
+
+
+def _shown(ctx: Ctx, invite: Invite, owner: Account | None) -> Welcome:
+    name = None
+    if invite.organisation_id is not None:
+        with acting_for(ctx, invite.organisation_id) as inside:
+            name = organisations.get_organisation(inside).name
+    return Welcome(name, invite.invited_by, invite.role, invite.email, owner is not None, invite.expires_at)
 
 
 def _owner(ctx: Ctx, invite: Invite) -> Account | None:

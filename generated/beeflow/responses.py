@@ -1513,7 +1513,7 @@ class Tenant(TypedDict, closed=True):
 
 class Ticket(TypedDict, closed=True):
     """
-    A mail turned into something to take care of.
+    A mail turned into something to take care of, or what an agent has opened a ticket for.
     """
     id: str
     number: int
@@ -1544,7 +1544,7 @@ class TicketPage(TypedDict, closed=True):
 
 class TicketSuggestion(TypedDict, closed=True):
     """
-    An answer that a model suggests.
+    An answer that a model suggests, from the knowledge bases that whoever handed the mail in may see.
     """
     status: Literal['pending', 'completed', 'failed']
     text: str | None

@@ -69,7 +69,12 @@ def _place(problem: Problem) -> str:
     field = problem.facts.get("field")
     if not isinstance(field, str):
         return "body"
-    return f"header.{field}" if field == "Last-Event-ID" else f"body.{field}"
+    return f"header.{field}" if field == "Last-Event-ID" else f"body.{_field(field)}"
+
+
+def _field(name: str) -> str:
+    """A field's name in this contract: the domain's is in snake_case."""
+    return re.sub(r"_([a-z])", lambda found: found[1].upper(), name)
 
 
 def _feature(problem: Problem) -> str | None:
@@ -93,6 +98,8 @@ def _details(problem: Problem) -> Mapping[str, str] | None:
     if feature is not None:
         return {"reason": LOCKED_FEATURE, "feature": feature}
     facts = facts_as_text(problem)
+    if facts is not None and "field" in facts:
+        facts = {**facts, "field": _field(facts["field"])}
     if facts is None or problem.code != "payment_required" or "metric" not in facts:
         return facts
     told = {"limit": facts["metric"].partition(".")[2], "allowed": facts.get("limit"), "used": facts.get("used")}

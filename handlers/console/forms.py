@@ -312,6 +312,7 @@ REFUSALS: Mapping[str, str] = {
     "account_disabled": "This account is deactivated.",
     "domain_not_allowed": "Addresses of this domain are not let in here.",
     "email_unverified": "The provider does not say that your address is verified.",
+    "no_free_seat": "The organisation has no free seat: ask its administrator.",
     "pending_approval": "An administrator has to approve your account first.",
     "signup_disabled": "There is no account for this address, and new ones are not made here.",
     "sso_required": "Your organisation asks for its own single sign-on.",

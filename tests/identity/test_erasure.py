@@ -23,7 +23,7 @@ from domain.startup import load_tables
 from workers.jobs import identity as jobs
 
 load_tables()
-PERSON = re.compile(r"user|account|owner|author|person|member_id|subject_id|issuer|actor_id|(?:^|_)by$")
+PERSON = re.compile(r"user|account|owner|author|person|assignee|member_id|subject_id|issuer|actor_id|(?:^|_)by$")
 """Names of columns that may say who somebody is."""
 NO_PERSON = {
     ("account", "email_key"): "the account itself, which loses its address",

@@ -20,6 +20,7 @@ from domain.kernel.outbox import enqueue
 from domain.knowledge import erasure as knowledge
 from domain.memory import personal
 from domain.storage import erasure as storage
+from domain.support import erasure as support
 from domain.transcriptions import erasure as transcriptions
 from workers.registry import cron, job
 
@@ -75,6 +76,7 @@ def erase_due(ctx: Ctx, args: dict[str, Any]) -> None:
 ERASERS: tuple[erasure.Eraser, ...] = (
     conversations.erase_person,
     transcriptions.erase_person,
+    support.erase_person,
     knowledge.erase_person,
     personal.forget_person,
     agents.erase_person,

@@ -41,6 +41,8 @@ class Found:
     page: int | None = None
     connection_id: UUID | None = None
     table_name: str | None = None
+    sheet: str | None = None
+    cells: str | None = None
     url: str | None = None
 
 

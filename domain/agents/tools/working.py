@@ -1,4 +1,4 @@
-"""The working parts of tools that lean on other contexts: documents and memories."""
+"""The working parts of tools that lean on other contexts: documents, memories, tickets."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 from uuid import UUID
 
-from domain import inference, knowledge, memory
+from domain import billing, inference, knowledge, memory, support
 from domain.agents.tools.registry import Found, ToolResult, ToolRun, provide
+from domain.identity import accounts
 from domain.kernel.context import Ctx
 
 LIMIT = 8
@@ -66,6 +67,8 @@ def _documents(ctx: Ctx, query: str, *, vector: Any, limit: int, knowledge_base_
             document_id=p.document_id,
             chunk_id=p.chunk_id,
             page=p.citation.page,
+            sheet=p.citation.sheet,
+            cells=p.citation.cells,
             url=p.citation.url,
         )
         for p in passages
@@ -88,6 +91,28 @@ def search_memory(run: ToolRun, given: Mapping[str, Any]) -> ToolResult:
     )
 
 
+URGENCY: Mapping[str, str] = {"low": "low", "medium": "normal", "high": "high", "urgent": "urgent"}
+"""What an agent calls it -> what a ticket does."""
+
+
+def create_ticket(ctx: Ctx, run: ToolRun, given: Mapping[str, Any]) -> ToolResult:
+    """A ticket of the person's organisation, in their name. Bee Flow's tiers cover tickets or do not; raises
+    `PaymentRequired` there."""
+    if run.surface == "beeflow":
+        billing.entitled(ctx, "ticket_assistant", "beeflow")
+    asker = None if run.user_id is None else accounts.get_many(ctx, [run.user_id]).get(run.user_id)
+    made = support.open_ticket(
+        ctx,
+        given["title"],
+        given["description"],
+        requester=asker,
+        priority=URGENCY.get(given.get("priority", "")),
+        finding_id=UUID(given["finding_id"]) if given.get("finding_id") else None,
+    )
+    told = {"id": str(made.id), "number": made.number, "title": made.subject, "status": made.status}
+    return ToolResult(f"Ticket {made.number} is open: {made.subject}", told)
+
+
 def _passages(found: Sequence[Found], kind: str) -> ToolResult:
     """Numbers are put in by whoever called the tool: they count through the whole answer."""
     data = {"count": len(found), "titles": [f.title[:200] for f in found][:20]}
@@ -95,4 +120,5 @@ def _passages(found: Sequence[Found], kind: str) -> ToolResult:
 
 
 provide("search_memory", reads=search_memory)
+provide("create_ticket", writes=create_ticket)
 bind_search(_documents)

@@ -8,17 +8,14 @@ from __future__ import annotations
 from typing import Protocol
 
 from domain.identity.connector import claims, consents, events, instances, signature, users
+from domain.kernel.settings import SecretSetting
 
 __all__ = ["bind", "claims", "consents", "events", "instances", "signature", "users"]
 
 
-class _Secret(Protocol):
-    def reveal(self) -> str: ...
-
-
 class ConnectorSettings(Protocol):
     @property
-    def connector_enrolment_key(self) -> _Secret | None: ...
+    def connector_enrolment_key(self) -> SecretSetting | None: ...
     @property
     def privacy_notice(self) -> str | None: ...
 

@@ -98,6 +98,7 @@ def _updated(ctx: Ctx, event: Event, at: datetime) -> bool:
 
 
 def _deleted(ctx: Ctx, event: Event, at: datetime) -> bool:
+    memberships.lock_seats(ctx)
     membership = users.find(ctx, event.uid, lock=True)
     if membership is None or membership.status == "deleted" or _stale(membership, at):
         return False

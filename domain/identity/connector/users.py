@@ -14,11 +14,11 @@ from urllib.parse import unquote
 
 from sqlalchemy import select
 
-from domain import audit, billing
+from domain import audit
 from domain.identity import accounts, memberships, sessions
 from domain.identity.connector import consents
 from domain.identity.federation import rules
-from domain.identity.models import Account, ConnectorInstance, ExternalIdentity, Membership, Organisation
+from domain.identity.models import Account, ConnectorInstance, ExternalIdentity, Membership
 from domain.identity.policies import HANDSHAKE
 from domain.identity.sessions import SignedIn
 from domain.kernel.context import ConnectorActor, Ctx
@@ -29,7 +29,6 @@ from domain.kernel.ids import new_id
 SOURCE = "nextcloud"
 PLACEHOLDER = "nextcloud.invalid"
 """RFC 2606: nobody ever gets mail there."""
-SEATS = "beeflow.users"
 
 
 class Refused(Forbidden):
@@ -81,7 +80,7 @@ def find(ctx: Ctx, uid: str, *, lock: bool = False) -> Membership | None:
 def provision(ctx: Ctx, uid: str, *, email: str | None = None, name: str | None = None) -> Membership:
     """Make the membership of a uid that is seen for the first time. Raises `PaymentRequired` without a free seat."""
     # One at a time, for the organisation: two requests for one new user come together when a page opens.
-    ctx.session.execute(select(Organisation.id).where(Organisation.id == ctx.organisation).with_for_update())
+    memberships.lock_seats(ctx)
     existing = find(ctx, uid)
     if existing is not None:
         return existing
@@ -91,7 +90,7 @@ def provision(ctx: Ctx, uid: str, *, email: str | None = None, name: str | None 
         own.external_id = uid
         audit.record(ctx, "identity.link", resource_type="user", resource_id=own.account_id, details={"uid": uid})
         return own
-    billing.room_for(ctx, SEATS, memberships.active_count(ctx))
+    memberships.take_seat(ctx)
     shown = rules.name_of(None if name is None else unquote(name), uid) or uid
     account = make_account(ctx, _instance_id(ctx), uid, address, shown)
     membership = memberships.add(ctx, account.id, "member", source=SOURCE, external_id=uid)

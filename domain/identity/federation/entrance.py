@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from domain.identity import accounts, groups, invites, signup, signup_settings
+from domain.identity import accounts, groups, invites, memberships, signup, signup_settings
 from domain.identity.models import Account
 from domain.kernel.context import Ctx
 from domain.kernel.db import acting_for
-from domain.kernel.errors import Forbidden
+from domain.kernel.errors import Forbidden, PaymentRequired
 
 SOURCE = "sso"
 
@@ -38,7 +38,7 @@ class Vouched:
 
 class NotAdmitted(Forbidden):
     """Whoever this is may not come in. Fact `reason`: `access_denied`, `signup_disabled`, `account_disabled`,
-    `pending_approval`, `domain_not_allowed`, `email_unverified` or `sso_required`."""
+    `pending_approval`, `domain_not_allowed`, `email_unverified`, `sso_required` or `no_free_seat`."""
 
     def __init__(self, reason: str, *, asks: bool = False) -> None:
         """`asks`: somebody new, who goes on the waiting list."""
@@ -72,7 +72,12 @@ def come_in(
         _may_come(ctx, vouched.email)
     made = account or _made(ctx, vouched)
     if invite is not None and invite.organisation_id is not None:
-        return made, invites.accept(ctx, invite, made, source=SOURCE)
+        try:
+            return made, invites.accept(ctx, invite, made, source=SOURCE)
+        except invites.InviteRefused:
+            raise NotAdmitted("account_disabled") from None
+        except PaymentRequired:
+            raise NotAdmitted("no_free_seat") from None
     if account is None:
         return made, accounts.give_own_organisation(ctx, made)
     return made, None
@@ -104,6 +109,11 @@ def _into(ctx: Ctx, vouched: Vouched, account: Account | None, organisation_id: 
     if not settings.provision_from_sso:
         raise NotAdmitted("signup_disabled")
     _of_a_welcome_domain(settings, vouched.email)
+    with acting_for(ctx, organisation_id) as inside:
+        try:
+            memberships.take_seat(inside)
+        except PaymentRequired:
+            raise NotAdmitted("no_free_seat") from None
     made = account or _made(ctx, vouched)
     accounts.join(ctx, made, organisation_id, settings.default_role, source=SOURCE)
     with acting_for(ctx, organisation_id) as inside:

@@ -26,13 +26,10 @@ from domain.identity.federation.saml_metadata import (
 from domain.kernel import outgoing
 from domain.kernel.crypto import Secret
 from domain.kernel.errors import NotFound, Unavailable
+from domain.kernel.settings import SecretSetting
 
 FRESH = 3600.0
 AGAIN = 60.0
-
-
-class _Secret(Protocol):
-    def reveal(self) -> str: ...
 
 
 class FederationSettings(Protocol):
@@ -45,21 +42,21 @@ class FederationSettings(Protocol):
     @property
     def outgoing_allow(self) -> Sequence[str]: ...
     @property
-    def oauth_google(self) -> _Secret | None: ...
+    def oauth_google(self) -> SecretSetting | None: ...
     @property
     def oauth_google_url(self) -> str | None: ...
     @property
-    def oauth_microsoft(self) -> _Secret | None: ...
+    def oauth_microsoft(self) -> SecretSetting | None: ...
     @property
     def oauth_microsoft_tenants(self) -> Sequence[str]: ...
     @property
     def oauth_microsoft_url(self) -> str | None: ...
     @property
-    def oauth_github(self) -> _Secret | None: ...
+    def oauth_github(self) -> SecretSetting | None: ...
     @property
     def oauth_github_url(self) -> str | None: ...
     @property
-    def oauth_nextcloud(self) -> Sequence[_Secret]: ...
+    def oauth_nextcloud(self) -> Sequence[SecretSetting]: ...
     @property
     def oauth_nextcloud_trust_email(self) -> bool: ...
     @property
@@ -188,7 +185,7 @@ def read(settings: FederationSettings) -> Registry:
     return Registry(base, providers, nextclouds, _sources(settings))
 
 
-def _registration(given: _Secret, setting: str) -> Registration:
+def _registration(given: SecretSetting, setting: str) -> Registration:
     client_id, colon, secret = given.reveal().partition(":")
     if not client_id or not colon or not secret:
         raise ValueError(f"{setting}: has to be <client id>:<client secret>")

@@ -50,10 +50,6 @@ def address_of(text: object) -> str | None:
     return lower if _EMAIL.fullmatch(lower) else None
 
 
-def domain_of(email: str) -> str:
-    return email.rpartition("@")[2]
-
-
 def name_of(*candidates: object) -> str | None:
     """The first of the candidates that makes a name that can be shown: 1 to 200 characters, no control characters."""
     for candidate in candidates:

@@ -13,7 +13,7 @@ from joserfc import jwt
 from joserfc.jwk import OctKey, RSAKey
 from sqlalchemy import select
 
-from domain import audit
+from domain import audit, billing
 from domain.identity import accounts, federation, invites, memberships, sessions, signup
 from domain.identity.models import ExternalIdentity, SignInFlow
 from domain.kernel.clock import FixedClock
@@ -207,6 +207,7 @@ def test_an_invitation_leads_into_the_organisation_that_invites(world: World) ->
         organisation_id = memberships.organisations_of(ctx, host.id)[0].organisation_id
     person = world.person("google")
     with world.database.context(SystemActor("tests"), organisation_id, clock=world.clock) as ctx:
+        billing.subscribe(ctx, "full", "beeflow")
         _, token = invites.issue(
             ctx, life=timedelta(days=1), email=person.email, organisation_id=organisation_id, role="member"
         )
