@@ -75,7 +75,12 @@ def _draft(state: State) -> Event:
 
 def _anchor_trace(state: State) -> dict[str, dict[str, Any]]:
     return {
-        r.role: {"status": r.status, **({"reason": r.reason} if r.reason else {}), "duration_ms": r.duration_ms}
+        r.role: {
+            "status": r.status,
+            **({"reason": r.reason} if r.reason else {}),
+            **({"without": r.output["without"]} if r.output.get("without") else {}),
+            "duration_ms": r.duration_ms,
+        }
         for r in state.results.values()
     }
 
@@ -147,6 +152,8 @@ def _warnings(state: State, withheld: bool) -> list[str]:
         said.append("No devil was asked for: the output was not stress-tested; treat it as unchallenged.")
     if answer is not None and "boundary_keeper" not in state.plan.roles:
         said.append("No boundary keeper was asked for: the guardrails were not applied.")
+    if answer is not None and answer.get("without"):
+        said.append("The documents of the organisation could not be searched; the answer does without them.")
     listener = state.said("listener")
     if listener is not None and listener["relevant"] == 0:
         said.append("Nothing remembered bears on this.")
@@ -165,6 +172,9 @@ _FINDINGS = {
     "control_characters": "{count} control characters were left out of the input.",
     "instruction_in_input": (
         "The input holds text that reads like an instruction to the system; it was treated as data."
+    ),
+    "instruction_in_document": (
+        "A quoted document holds text that reads like an instruction to the system; it was treated as data."
     ),
 }
 

@@ -23,18 +23,22 @@ from domain import inference
 from domain.brains import artifact, plan
 from domain.brains.models import Brain, Invocation, InvocationEvent, RoleResult
 from domain.brains.roles import ROLES
-from domain.brains.roles.role import Role
+from domain.brains.roles.role import Outdated, Role
 from domain.brains.state import Result, State
 from domain.inference import Deadline, Drivers, InvalidOutput, TimedOut
 from domain.kernel import outbox
 from domain.kernel.context import Ctx, Work
 from domain.kernel.errors import DomainError, Invalid, LimitExceeded, NotFound, Unavailable
+from domain.kernel.ledger import LeaseLost, LedgerAway
 
 log = logging.getLogger("thalweg.brains")
 T = TypeVar("T")
 
 RESERVE = 8.0
 """Seconds of a job's time that are kept for the librarian and the end."""
+LOOK = 2.0
+"""Seconds in which a role may look things up before it thinks; past them it does without. The first artifact is
+promised within three."""
 LEFT_BEHIND = 8
 """Threads of timed-out roles that a process bears; past it, slow roles fail at once instead of piling up."""
 
@@ -114,13 +118,27 @@ def announce_later(ctx: Ctx, invocation_id: UUID) -> None:
 
 def _play(work: Work, state: State, role: Role, drivers: Drivers, *, reserve: float) -> list[_Numbered]:
     """Let a role work, record how it ended and answer with the events that brings."""
-    started, clock = None, time.monotonic()
+    clock = time.monotonic()
+    seconds = min(state.plan.timeout(role.name, state.input_type), work.remaining() - reserve)
+    for last in (False, True):
+        events = _played(work, state, role, drivers, clock, seconds, last=last)
+        if events is not None:
+            return events
+    raise AssertionError("unreachable")
+
+
+def _played(
+    work: Work, state: State, role: Role, drivers: Drivers, clock: float, seconds: float, *, last: bool
+) -> list[_Numbered] | None:
+    """One try, of `seconds` since `clock`; None when what it rests on was gone at its end, and it is not the last."""
     thought: Any = None
     reason = _skipped(state, role)
     if reason is None:
-        seconds = min(state.plan.timeout(role.name, state.input_type), work.remaining() - reserve)
+        if role.look is not None:
+            state.documents = _looked_up(work, state, role, clock + seconds - time.monotonic())
         try:
-            thought = _within(seconds, lambda deadline: role.think(state, drivers, deadline), work)
+            left = clock + seconds - time.monotonic()
+            thought = _within(left, lambda deadline: role.think(state, drivers, deadline), work)
         except _RoleFailed as failed:
             reason = failed.reason
     with work.transaction() as ctx:
@@ -132,12 +150,34 @@ def _play(work: Work, state: State, role: Role, drivers: Drivers, *, reserve: fl
                     output = role.note(ctx, state, thought)
             except DBAPIError:
                 raise  # the database, not the role: the chain is run again
+            except Outdated:
+                if not last:
+                    return None
+                reason = "outdated"
             except (DomainError, ValueError, TypeError, LookupError, ArithmeticError) as problem:
                 reason = _reason(problem)
                 log.warning("role failed", extra={"role": role.name, "reason": reason}, exc_info=True)
         result = _record(ctx, state, role.name, started, reason=reason, output=output)
         state.results[role.name] = result
         return _append(ctx, state, artifact.after(role.name, state))
+
+
+def _looked_up(work: Work, state: State, role: Role, seconds: float) -> Any:
+    """What the role found beside the record, in at most `LOOK` and half of its time. None when that failed: it goes on
+    without."""
+    assert role.look is not None
+    deadline = Deadline(min(LOOK, seconds / 2))
+    try:
+        return role.look(work, state, lambda step: _within(deadline.remaining(), step, work), deadline)
+    except DBAPIError as problem:
+        if problem.connection_invalidated:
+            raise  # the database, not the search: the chain is run again
+        log.warning("nothing looked up", extra={"role": role.name}, exc_info=True)
+    except (LeaseLost, LedgerAway):
+        raise  # the job is another worker's
+    except Exception:
+        log.warning("nothing looked up", extra={"role": role.name}, exc_info=True)
+    return None
 
 
 def _skipped(state: State, role: Role) -> str | None:

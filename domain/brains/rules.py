@@ -6,8 +6,9 @@ Published in docs/brains.md; a change here is a change for partners.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 SEVERITY_RISK = {"low": 0.06, "medium": 0.16, "high": 0.36}
 NEUTRAL = 50.0
@@ -23,11 +24,11 @@ class Evidence:
     tells: bool
     """The input states something."""
     best: float
-    """Highest similarity of a cited memory passage, 0 without one."""
+    """Highest closeness of a cited passage of memory or of a document, 0 without one."""
     trust: float
-    """Mean confidence of the cited memory entries."""
+    """Mean confidence of the cited sources: an entry's own, 1 for a document, which is quoted as it stands."""
     sources: int
-    """Cited memory entries."""
+    """Cited memory entries and documents."""
     grounding: float
     """Share of the answer's parts that cite a passage that exists."""
     open_points: int
@@ -90,12 +91,24 @@ def reads_like_an_instruction(text: str) -> bool:
     return _INJECTION.search(text) is not None
 
 
+def instructing(answer: Mapping[str, Any] | None) -> int:
+    """How many documents that an answer quotes try to speak to the model that reads them."""
+    quoted = [each for each in (answer or {}).get("citations", ()) if each["kind"] == "document"]
+    return len({each["document"]["id"] for each in quoted if reads_like_an_instruction(each["quote"])})
+
+
 def cited(texts: Sequence[str]) -> list[str]:
     """The citation marks in `texts`, each once, in order."""
     return list(dict.fromkeys(mark for text in texts for mark in MARK.findall(text)))
 
 
-MARK = re.compile(r"\[([mi][0-9]{1,3})\]")
+MARK = re.compile(r"\[([mdi][0-9]{1,3})\]")
+
+
+def unmarked(text: str) -> str:
+    """Material with what would read as a citation mark of ours in round brackets: only an answer cites."""
+    return MARK.sub(lambda match: f"({match[1]})", text)
+
 
 _HEDGE = re.compile(
     r"\b(?:maybe|perhaps|probably|possibly|I think|I guess|not sure|might|seems?|apparently|supposedly|roughly)\b", re.I

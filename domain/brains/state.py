@@ -1,9 +1,9 @@
 """What a chain knows on its way: the invocation, the brain, and what each role has said. Rebuilt from the database
-after a crash, so everything in it is JSON that was committed."""
+after a crash, so all but what is being looked up is JSON that was committed."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -40,6 +40,9 @@ class State:
     results: dict[str, Result] = field(default_factory=dict)
     finished: bool = False
     ended_at: datetime | None = None
+    documents: Sequence[Mapping[str, Any]] | None = None
+    """What the role that thinks now has looked up; None where nothing could be. No part of the record: what an answer
+    rests on stands in its role's result."""
 
     def said(self, role: str) -> Mapping[str, Any] | None:
         """What a completed role said, else None."""

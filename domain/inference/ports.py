@@ -78,8 +78,8 @@ class Passage:
     """A passage that an answer may rest on, and must name by its id when it does."""
 
     id: str
-    """`m1`, `m2`, ... for memory; `i1`, `i2`, ... for the input."""
-    kind: Literal["memory", "input"]
+    """`m1`, `m2`, ... for memory; `d1`, ... for documents; `i1`, ... for the input."""
+    kind: Literal["memory", "document", "input"]
     text: str
     score: float
     """How close it is to the question, 0 to 1."""
@@ -90,6 +90,8 @@ class Passage:
     """It puts a question or an order."""
     age_days: float = 0.0
     contested: bool = False
+    place: str = ""
+    """Where it stands, in words that a reader finds it by; empty where there is nothing to say."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ ANSWER: dict[str, Any] = {
                     "cites": {
                         "type": "array",
                         "maxItems": 6,
-                        "items": {"type": "string", "pattern": "^[mi][0-9]{1,3}$"},
+                        "items": {"type": "string", "pattern": "^[mdi][0-9]{1,3}$"},
                     },
                 },
             },

@@ -13,6 +13,7 @@ class Anchor(TypedDict, closed=True):
     """
     status: Literal['complete', 'failed']
     reason: NotRequired[str]
+    without: NotRequired[list[Literal['documents']]]
     duration_ms: NotRequired[int]
 
 
@@ -80,12 +81,28 @@ class Citation(TypedDict, closed=True):
     A passage that the answer rests on.
     """
     id: str
-    kind: Literal['memory', 'input']
+    kind: Literal['memory', 'document', 'input']
     quote: str
     entry_id: str | None
     start: int | None
     end: int | None
     score: float
+    document: NotRequired[CitedDocument]
+
+
+class CitedDocument(TypedDict, closed=True):
+    """
+    For `document`, where the passage stands: in a document that everybody in the organisation may see, whichever surface it was uploaded by.
+    """
+    id: str
+    title: str
+    page: int | None
+    last_page: int | None
+    heading: str | None
+    sheet: str | None
+    cells: str | None
+    seconds: float | None
+    url: str | None
 
 
 class Error(TypedDict, closed=True):

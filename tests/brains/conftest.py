@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -15,59 +17,27 @@ import pytest
 from openapi_schema_validator import OAS30Validator
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT4
+from sqlalchemy import select
 
-from domain import billing, brains, identity, inference
+from domain import billing, brains, identity, inference, knowledge, storage
 from domain.inference import Drivers
-from domain.kernel.context import ApiKeyActor, Ctx, SystemActor
+from domain.kernel.context import Actor, ApiKeyActor, Ctx, SystemActor, UserActor
 from domain.kernel.db import Database
+from domain.kernel.outbox import Job
+from tests.fakes import Killed, Streaming
 
 _names = itertools.count()
 
 
-class Killed(BaseException):
-    """What `kill -9` looks like from inside."""
-
-
 @dataclass
-class FakeWork:
-    """`domain.kernel.context.Work` without a queue. `die(point)` is asked at every boundary and may raise `Killed`."""
+class FakeWork(Streaming):
+    """Keeps what is published in its order, too."""
 
-    database: Database
-    organisation_id: UUID
-    die: Callable[[str], None] = lambda point: None
-    stream: dict[int, tuple[str, dict[str, Any]]] = field(default_factory=dict)
     published: list[tuple[int, str]] = field(default_factory=list)
-    valkey_away: bool = False
-    seconds: float = 100.0
-    job_id: UUID = field(default_factory=uuid4)
-    attempt: int = 1
-    result: Mapping[str, Any] | None = None
-    done: bool = False
-
-    @contextmanager
-    def transaction(self) -> Iterator[Ctx]:
-        self.die("before a transaction")
-        with self.database.context(SystemActor("job:brains.run"), self.organisation_id, frozenset({"admin"})) as ctx:
-            yield ctx
-            self.die("before a commit")
-        self.die("after a commit")
-
-    def complete(self, ctx: Ctx, result: Mapping[str, Any] | None = None) -> None:
-        self.done, self.result = True, result
-
-    def heartbeat(self) -> None:
-        pass
 
     def publish(self, channel: str, number: int, event: str, data: Mapping[str, Any]) -> None:
-        self.die("before a publication")
-        if self.valkey_away:
-            raise ConnectionError("Valkey is away")
+        super().publish(channel, number, event, data)
         self.published.append((number, event))
-        known = self.stream.setdefault(number, (event, dict(data)))
-        assert known == (event, dict(data)), "an event number was given twice to different events"
-
-    def remaining(self) -> float:
-        return self.seconds
 
 
 @dataclass
@@ -112,6 +82,84 @@ class World:
             return list(brains.list_memory(ctx, self.brain_id, page=CursorPage(limit=500), **filters).items)
 
 
+@dataclass
+class Shelf:
+    """Where the documents of a world's organisation stand, read in without a queue."""
+
+    world: World
+
+    @contextmanager
+    def ctx(self, actor: Actor | None = None) -> Iterator[Ctx]:
+        admin = frozenset({"admin"})
+        with self.world.database.context(actor or SystemActor("test"), self.world.organisation_id, admin) as ctx:
+            yield ctx
+
+    def person(self) -> UserActor:
+        from domain.identity.models import Account
+
+        name = f"reader{next(_names)}-{uuid4().hex[:6]}@example.org"
+        with self.world.database.context(SystemActor("test"), None, platform=True) as ctx:
+            account = Account(email=name, email_key=name, name="A person", source="signup")
+            ctx.session.add(account)
+            ctx.session.flush()
+            return UserActor(account.id)
+
+    def collection(self, actor: Actor | None = None, kind: str = "collection", **more: Any) -> UUID:
+        """The organisation's without an actor, else the actor's own."""
+        with self.ctx(actor) as ctx:
+            made = knowledge.create(ctx, kind, f"Shelf {next(_names)}", personal=actor is not None, **more)
+            return made.collection.id
+
+    def put(
+        self,
+        content: bytes | Path,
+        filename: str = "",
+        *,
+        collection: UUID | None = None,
+        actor: Actor | None = None,
+        read: bool = True,
+        **more: Any,
+    ) -> str:
+        """Upload it, and read it in unless told otherwise; the document's id."""
+        source: Any = content if isinstance(content, Path) else io.BytesIO(content)
+        name = filename or (content.name if isinstance(content, Path) else "notes.md")
+        collection = collection or self.collection(actor)
+        with self.ctx(actor) as ctx:
+            kind = ctx.session.get_one(knowledge.Collection, collection).kind
+            filed = knowledge.upload(ctx, source, filename=name, collection_id=collection, kind=kind, **more)
+            document = filed.document.id
+        if read:
+            self.read()
+        return str(document)
+
+    def read(self) -> None:
+        """Read what waits, as the workers would."""
+        verbs: dict[str, Callable[..., None]] = {
+            "knowledge.index": knowledge.ingestion.index,
+            "knowledge.embed": knowledge.ingestion.embed,
+        }
+        while jobs := self._waiting():
+            for job in jobs:
+                work = FakeWork(self.world.database, self.world.organisation_id, seconds=200.0)
+                if job.name in verbs:
+                    verbs[job.name](work, UUID(job.args["entry_id"]))
+                with self.world.database.context(SystemActor("test"), None, platform=True) as ctx:
+                    ctx.session.get_one(Job, job.id).state = "done"
+
+    def _waiting(self) -> list[Job]:
+        with self.world.database.context(SystemActor("test"), None, platform=True) as ctx:
+            query = select(Job).where(
+                Job.organisation_id == self.world.organisation_id,
+                Job.state == "pending",
+                Job.name.startswith("knowledge."),
+            )
+            return list(ctx.session.scalars(query.order_by(Job.id)))
+
+    def remove(self, document: str) -> None:
+        with self.ctx() as ctx:
+            knowledge.remove(ctx, UUID(document))
+
+
 @pytest.fixture(scope="session")
 def drivers() -> Drivers:
     """The real drivers, loaded once."""
@@ -153,6 +201,8 @@ def make_world(database: Database, fits: Callable[[str, Any], None]) -> Callable
             organisation_id = identity.create_organisation(ctx, name=name, slug=name).id
         with database.context(SystemActor("test"), organisation_id, frozenset({"admin"})) as ctx:
             billing.subscribe(ctx, "enterprise")
+            for product in ("thallus", "beeflow", "starter"):
+                billing.subscribe(ctx, "enterprise", product)
             brain_id = brains.create_brain(ctx, "Test brain", **brain).id
         return World(database, organisation_id, brain_id, fits)
 
@@ -162,6 +212,25 @@ def make_world(database: Database, fits: Callable[[str, Any], None]) -> Callable
 @pytest.fixture
 def world(make_world: Callable[..., World]) -> World:
     return make_world()
+
+
+@pytest.fixture
+def make_shelf(tmp_path: Path) -> Callable[[World], Shelf]:
+    storage.bind(
+        SimpleNamespace(
+            blob_url=None,
+            data_dir=tmp_path,
+            base_url="http://127.0.0.1:8080",
+            storage_quota_bytes=0,
+            storage_file_bytes=1 << 30,
+        )
+    )
+    return Shelf
+
+
+@pytest.fixture
+def shelf(make_shelf: Callable[[World], Shelf], world: World) -> Shelf:
+    return make_shelf(world)
 
 
 @pytest.fixture

@@ -1,17 +1,20 @@
-"""Architect: the structured answer, each part of it citing memory or the input."""
+"""Architect: the structured answer, each part of it citing memory, a document or the input."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 
 from domain import memory
-from domain.brains import rules, triage
-from domain.brains.roles.role import Role
+from domain.brains import documents, rules, triage
+from domain.brains.roles.role import Outdated, Role
 from domain.brains.state import State
 from domain.inference import Deadline, Drivers, Passage, Point, Sentence, Task, Vector, sentences, tasks
+from domain.kernel.context import Ctx
 from domain.kernel.errors import Unprocessable
 
 OWN = 48
@@ -22,16 +25,15 @@ FROM_ENTRY = 2
 GUIDANCE = 0.5
 """Baseline guidance is quoted only when it fits this well: it is not knowledge of the matter."""
 
-NAMED = 0.2
-"""Added to the similarity of a passage that holds all words of the question: vectors alone confuse like with same."""
-
-WHOLE = 0.9
+NAMED = documents.NAMED
+WHOLE = documents.WHOLE
 """A sentence is at least this close as the entry it stands in: one that leans on another is not lost."""
 
 INSTRUCTIONS = (
     "You are the architect of a chain of roles. Answer the question in a few plain sentences, then in sections with "
-    "short headings. Use only the passages. Prefer passages from memory (m1, m2, ...) to those of the input (i1, ...). "
-    "If the passages do not answer the question, say so. Put what would have to be known into open_questions."
+    "short headings. Use only the passages. Prefer passages from memory (m1, m2, ...) and documents (d1, d2, ...) to "
+    "those of the input (i1, ...). If the passages do not answer the question, say so. Put what would have to be known "
+    "into open_questions."
 )
 
 
@@ -44,25 +46,50 @@ def _think(state: State, drivers: Drivers, deadline: Deadline) -> dict[str, Any]
     own, offsets = _of_input(text, heading, drivers, deadline)
     asked = [p.text for p in own if p.asks]
     remembered, sources = _of_memory(state, " ".join(asked) or about, heading, drivers, deadline)
+    read, places = _of_documents(state, " ".join(asked) or about, heading, drivers, deadline)
     points = _points(state.intent, drivers, deadline)
+    # By turns, so that where a model reads only the beginning neither pushes the other out.
+    known = [p for pair in zip_longest(remembered, read) for p in pair if p is not None]
+    passages = (*known, *own)
     task = Task(
         kind="answer",
         instructions=INSTRUCTIONS,
         question=" ".join(asked[:6]) or about,
-        passages=(*remembered, *own),
+        passages=tuple(replace(p, text=rules.unmarked(p.text), place=rules.unmarked(p.place)) for p in passages),
         schema=tasks.ANSWER,
         points=points,
     )
     model = drivers.language(state.plan.model)
     completion = model.complete(task, deadline)
-    return _checked(tasks.answer(completion.data), task, offsets, sources) | {"usage": completion.usage.as_json()}
+    material = _Material({p.id: p for p in passages}, offsets, sources, places)
+    checked = _checked(tasks.answer(completion.data), material)
+    return checked | {
+        "usage": completion.usage.as_json(),
+        "without": [] if state.documents is not None else ["documents"],
+    }
 
 
-def _checked(
-    answer: dict[str, Any], task: Task, offsets: dict[str, Sentence], sources: dict[str, dict[str, Any]]
-) -> dict[str, Any]:
+def _note(ctx: Ctx, state: State, thought: dict[str, Any]) -> dict[str, Any]:
+    """A document that was deleted or withdrawn while the model thought is not cited."""
+    cited = [each["document"]["id"] for each in thought["citations"] if each["kind"] == "document"]
+    if documents.missing(ctx, cited):
+        raise Outdated
+    return thought
+
+
+@dataclass(frozen=True, slots=True)
+class _Material:
+    """What the answer may cite, word for word, and where each of it stands."""
+
+    passages: Mapping[str, Passage]
+    offsets: Mapping[str, Sentence]
+    entries: Mapping[str, Mapping[str, Any]]
+    documents: Mapping[str, documents.Quotable]
+
+
+def _checked(answer: dict[str, Any], material: _Material) -> dict[str, Any]:
     """The answer with only such citations as exist, each with the words it points to."""
-    passages = {p.id: p for p in task.passages}
+    passages = material.passages
 
     def marked(text: str, cites: Sequence[str]) -> str:
         text = rules.MARK.sub(lambda match: match[0] if match[1] in passages else "", text).strip()
@@ -78,46 +105,44 @@ def _checked(
     marks = rules.cited([opening, *(each["text"] for each in sections)])
     parts = [opening, *(each["text"] for each in sections)]
     grounding = sum(1 for part in parts if rules.MARK.search(part)) / len(parts)
-    citations = [_citation(passages[mark], offsets, sources) for mark in marks]
+    citations = [_citation(passages[mark], material) for mark in marks]
     return {
         "answer": opening,
         "sections": sections,
         "citations": citations,
         "open_questions": [question.strip() for question in answer["open_questions"] if question.strip()][:6],
         "unsupported": [each["heading"] for each in sections if not rules.MARK.search(each["text"])],
-        "confidence": rules.architect_confidence(_evidence(task, citations, sources, grounding, answer)),
+        "confidence": rules.architect_confidence(_evidence(material, citations, grounding, answer)),
     }
 
 
-def _citation(passage: Passage, offsets: dict[str, Sentence], sources: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    place, source = offsets.get(passage.id), sources.get(passage.id)
+def _citation(passage: Passage, material: _Material) -> dict[str, Any]:
+    place, source = material.offsets.get(passage.id), material.entries.get(passage.id)
+    document = material.documents.get(passage.id)
     return {
         "id": passage.id,
         "kind": passage.kind,
-        "quote": passage.text[:4000],
+        "quote": (passage.text if document is None else document.text)[:4000],
         "entry_id": source["id"] if source else None,
         "start": place.start if place else None,
         "end": place.end if place else None,
         "score": round(min(1.0, max(0.0, passage.score)), 4),
+        **({} if document is None else {"document": dict(document.source)}),
     }
 
 
 def _evidence(
-    task: Task,
-    citations: Sequence[dict[str, Any]],
-    sources: dict[str, dict[str, Any]],
-    grounding: float,
-    answer: dict[str, Any],
+    material: _Material, citations: Sequence[dict[str, Any]], grounding: float, answer: dict[str, Any]
 ) -> rules.Evidence:
-    own = [p for p in task.passages if p.kind == "input"]
-    remembered = [each for each in citations if each["kind"] == "memory"]
-    trusts = [float(sources[each["id"]]["confidence"]) for each in remembered]
+    own = [p for p in material.passages.values() if p.kind == "input"]
+    known = [each for each in citations if each["kind"] != "input"]
+    trusts = [material.passages[each["id"]].trust for each in known]
     return rules.Evidence(
         asks=any(p.asks for p in own),
         tells=any(not p.asks for p in own),
-        best=max((each["score"] for each in remembered), default=0.0),
+        best=max((each["score"] for each in known), default=0.0),
         trust=sum(trusts) / len(trusts) if trusts else 0.0,
-        sources=len({each["entry_id"] for each in remembered}),
+        sources=len({each["entry_id"] or each["document"]["id"] for each in known}),
         grounding=grounding,
         open_points=len(answer["open_questions"]),
     )
@@ -166,7 +191,12 @@ def _of_memory(
     wanted = triage.keywords(question)
     ranked = sorted(
         (
-            (max(float(v @ heading), WHOLE * entry["similarity"]) + NAMED * _share(wanted, s.text), entry, s, v)
+            (
+                max(float(v @ heading), WHOLE * entry["similarity"]) + NAMED * documents.share(wanted, s.text),
+                entry,
+                s,
+                v,
+            )
             for (entry, s), v in zip(parts, vectors, strict=True)
         ),
         key=lambda each: (-(0.8 * each[0] + 0.2 * each[1]["score"]), each[1]["id"], each[2].start),
@@ -194,8 +224,16 @@ def _of_memory(
     return passages, sources
 
 
-def _share(wanted: frozenset[str], text: str) -> float:
-    return len(wanted & triage.keywords(text)) / len(wanted) if wanted else 0.0
+def _of_documents(
+    state: State, question: str, heading: Vector, drivers: Drivers, deadline: Deadline
+) -> tuple[list[Passage], dict[str, documents.Quotable]]:
+    found = documents.quotable(state.documents or (), question, heading, drivers.embedder, deadline)
+    places = {f"d{number}": each for number, each in enumerate(found, start=1)}
+    passages = [
+        Passage(name, "document", " ".join(q.text.split()), q.score, vector=q.vector, place=q.place)
+        for name, q in places.items()
+    ]
+    return passages, places
 
 
 def _points(intent: str, drivers: Drivers, deadline: Deadline) -> tuple[Point, ...]:
@@ -206,10 +244,12 @@ def _points(intent: str, drivers: Drivers, deadline: Deadline) -> tuple[Point, .
 
 ROLE = Role(
     name="architect",
-    purpose="Drafts the structured answer, with citations of what was recalled and of the input.",
+    purpose="Drafts the structured answer, with citations of what was recalled, of documents and of the input.",
     runs_on="model",
     failure="There is no answer; what the other roles found is kept.",
     think=_think,
+    look=documents.look_up,
+    note=_note,
     instructions=INSTRUCTIONS,
     output=tasks.ANSWER,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from domain.brains import boundaries, rules
@@ -24,6 +25,9 @@ def _think(state: State, drivers: Drivers, deadline: Deadline) -> dict[str, Any]
         findings.append(boundaries.Finding("control_characters", state.removed_characters))
     if rules.reads_like_an_instruction(text):
         findings.append(boundaries.Finding("instruction_in_input", 1))
+    misled = rules.instructing(state.said("architect"))
+    if misled:
+        findings.append(boundaries.Finding("instruction_in_document", misled))
     findings += boundaries.personal_data("\n".join([text, *answered]))
     verdict = "block" if hits else ("warn" if findings else "pass")
     return {"verdict": verdict, "findings": [{"rule": f.rule, "count": min(f.count, 1_000_000)} for f in findings]}
@@ -35,10 +39,17 @@ def spoken(state: State) -> list[str]:
     said: list[str] = []
     if answer is not None:
         said += [answer["answer"], *answer["open_questions"], *(each["quote"] for each in answer["citations"])]
+        said += [
+            each["document"][part] or "" for each in _documents(answer) for part in ("title", "heading", "sheet", "url")
+        ]
         said += [part for each in answer["sections"] for part in (each["heading"], each["text"])]
     if devil is not None:
         said += [each["text"] for each in devil["objections"]]
     return said
+
+
+def _documents(answer: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [each for each in answer["citations"] if each["kind"] == "document"]
 
 
 ROLE = Role(

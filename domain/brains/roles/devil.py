@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from domain.brains import rules
+from domain.brains import documents, rules
 from domain.brains.roles.role import Role
 from domain.brains.state import State
 from domain.inference import Deadline, Drivers, Passage, Task, tasks
@@ -57,6 +57,14 @@ def _own(state: State, answer: Any) -> list[dict[str, str]]:
                 "severity": "medium",
             }
         )
+    if rules.instructing(answer):
+        found.append(
+            {
+                "text": "A quoted document holds text that reads like an instruction to the system. It was treated as "
+                "data.",
+                "severity": "medium",
+            }
+        )
     return found
 
 
@@ -78,6 +86,7 @@ def _passages(state: State, answer: Any, drivers: Drivers, deadline: Deadline) -
                 asks=each["kind"] == "input" and any(s.asks for s in split(each["quote"], 1)),
                 age_days=float(entry.get("age_days", 0.0)),
                 contested=bool(entry.get("contested", False)),
+                place=documents.place(each["document"]) if each["kind"] == "document" else "",
             )
         )
     return tuple(made)

@@ -1,4 +1,4 @@
-"""A role: data, and the two steps in which it works."""
+"""A role: data, and the steps in which it works."""
 
 from __future__ import annotations
 
@@ -8,14 +8,20 @@ from typing import Any, Literal
 
 from domain.brains.state import State
 from domain.inference import Deadline, Drivers
-from domain.kernel.context import Ctx
+from domain.kernel.context import Ctx, Work
 
 Think = Callable[[State, Drivers, Deadline], Any]
+Slowly = Callable[[Callable[[Deadline], Any]], Any]
+Look = Callable[[Work, State, Slowly, Deadline], Any]
 Note = Callable[[Ctx, State, Any], dict[str, Any]]
 
 
 def as_thought(ctx: Ctx, state: State, thought: Any) -> dict[str, Any]:
     return dict(thought)
+
+
+class Outdated(Exception):
+    """Raised by `note`: what the thought rests on is gone meanwhile. The role works once more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +33,9 @@ class Role:
     """What it means for the answer when this role failed."""
     think: Think
     """The slow step: no database, a deadline, in a thread that can be left behind. Answers with anything."""
+    look: Look | None = None
+    """A step before `think`, with a time of its own: looks up material in short transactions, its slow parts outside
+    them. When it fails, the role does without (`State.documents` is None)."""
     note: Note = as_thought
     """The short step, in the transaction that records the role's result: reads or writes memory, answers with JSON."""
     needs: tuple[str, ...] = ()

@@ -14,8 +14,8 @@ import numpy as np
 from domain.inference.ports import Completion, Deadline, Passage, Point, Task, Usage, Vector
 
 KNOWN = 0.40
-"""Similarity from which a remembered passage counts as an answer. Measured on MiniLM: unrelated texts lie below 0.25,
-texts on the same subject above 0.4."""
+"""Similarity from which a passage of memory or of a document counts as an answer. Measured on MiniLM: unrelated texts
+lie below 0.25, texts on the same subject above 0.4."""
 FITS = 0.30
 """Similarity from which a passage speaks about a point."""
 QUOTES = 3
@@ -41,17 +41,20 @@ class Extractive:
 
 def _answer(task: Task) -> dict[str, object]:
     remembered = [p for p in task.passages if p.kind == "memory" and p.score >= KNOWN]
+    read = [p for p in task.passages if p.kind == "document" and p.score >= KNOWN]
     told = [p for p in task.passages if p.kind == "input" and not p.asks]
     asked = [p for p in task.passages if p.kind == "input" and p.asks]
-    quotes = _diverse(remembered, QUOTES)
+    quotes = _diverse([*remembered, *read], QUOTES)
     own = _diverse(told, 2)
     sections = []
     if asked:
         sections.append(_section("What is asked", asked[:PER_SECTION]))
     if remembered:
         sections.append(_section("What is remembered", _diverse(remembered, PER_SECTION + 2)))
+    if read:
+        sections.append(_section("What documents say", _diverse(read, PER_SECTION)))
     grouped = _by_point(task.points, told)
-    covered = _covered(task.points, [*told, *asked, *remembered])
+    covered = _covered(task.points, [*told, *asked, *remembered, *read])
     sections += [_section(point.heading, passages) for point, passages in grouped]
     rest = [p for p in told if not any(p in passages for _, passages in grouped)]
     if rest:
@@ -62,7 +65,9 @@ def _answer(task: Task) -> dict[str, object]:
 
 def _opening(quotes: Sequence[Passage], own: Sequence[Passage], asked: Sequence[Passage]) -> str:
     if quotes:
-        text = "From memory: " + " ".join(_quoted(p) for p in quotes)
+        groups = (("From memory: ", "memory"), ("From documents: ", "document"))
+        kept = [(lead, [p for p in quotes if p.kind == kind]) for lead, kind in groups]
+        text = " ".join(lead + " ".join(_quoted(p) for p in passages) for lead, passages in kept if passages)
         return text + (" The input adds: " + " ".join(_quoted(p) for p in own[:1]) if own else "")
     if own:
         return "Memory holds nothing close to this. The input itself says: " + " ".join(_quoted(p) for p in own)
@@ -72,7 +77,8 @@ def _opening(quotes: Sequence[Passage], own: Sequence[Passage], asked: Sequence[
 
 
 def _quoted(passage: Passage) -> str:
-    return f"“{passage.text}” [{passage.id}]"
+    place = f" ({passage.place})" if passage.place else ""
+    return f"“{passage.text}”{place} [{passage.id}]"
 
 
 def _section(heading: str, passages: Sequence[Passage]) -> dict[str, object]:
@@ -152,17 +158,19 @@ def _challenge(task: Task) -> dict[str, object]:
     cited = set(task.draft.get("cited", ()))
     used = [p for p in task.passages if p.id in cited]
     memory = [p for p in used if p.kind == "memory"]
+    known = [p for p in used if p.kind != "input"]
     objections: list[tuple[str, str]] = []
 
     def object_(severity: str, text: str) -> None:
         objections.append((severity, text))
 
-    if not memory and any(p.asks for p in task.passages):
+    if not known and any(p.asks for p in task.passages):
         object_("high", "A question is put and nothing remembered answers it: the answer only repeats the input.")
-    elif not memory:
+    elif not known:
         object_("medium", "The answer rests on the input alone; nothing remembered supports it.")
-    elif len(memory) == 1:
-        object_("medium", f"The answer rests on a single remembered passage [{memory[0].id}].")
+    elif len(known) == 1:
+        what = "remembered passage" if memory else "passage of a document"
+        object_("medium", f"The answer rests on a single {what} [{known[0].id}].")
     for one, other, why in _contradictions(used):
         object_("high", f"[{one.id}] and [{other.id}] do not agree: {why}.")
     for p in memory:

@@ -29,7 +29,8 @@ def user(task: Task, budget: int) -> str:
     lines = ["Passages:"]
     left = budget - sum(map(len, last))
     for passage in task.passages:
-        line = f"[{passage.id}] {_safe(passage.text)}"
+        place = f"({_safe(passage.place)}) " if passage.place else ""
+        line = f"[{passage.id}] {place}{_safe(passage.text)}"
         left -= len(line) + 1
         if left < 0:
             break
