@@ -1,7 +1,7 @@
-"""Time and resource limits of a running job.
+"""Time limits of a running job.
 
 Public: `time_limit` (soft: an exception in the job; hard: the process ends), for jobs beside each other `Watch`, which
-keeps the same limits in threads; `SoftLimit`, `Interrupted`, `confine`.
+keeps the same limits in threads; `SoftLimit`, `Interrupted`. What else a process may use: `domain.kernel.confine`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import faulthandler
 import os
-import resource
 import signal
 import threading
 import time
@@ -75,12 +74,12 @@ class Watch(threading.Thread):
     def limit(self, soft: float, hard: float) -> Iterator[None]:
         """Raise SoftLimit in this thread after `soft` seconds; end the process after `hard`."""
         now, ident = time.monotonic(), threading.get_ident()
-        with self._lock:
-            self._jobs[ident] = _Watched(now + soft, now + hard, f"The time limit of {soft:g} s was reached.")
         try:
+            with self._lock:
+                self._jobs[ident] = _Watched(now + soft, now + hard, f"The time limit of {soft:g} s was reached.")
             yield
         finally:
-            self._leave(ident)
+            self.leave(ident)
 
     def interrupt(self) -> None:
         """Raise Interrupted in every thread that has a limit now."""
@@ -108,8 +107,11 @@ class Watch(threading.Thread):
     def stop(self) -> None:
         self._stop_asked.set()
 
-    def _leave(self, ident: int) -> None:
-        """From here on nothing is raised any more in the thread; what was asked for and has not come is taken back."""
+    def leave(self, ident: int) -> None:
+        """From here on nothing is raised any more in the thread; what was asked for and has not come is taken back.
+
+        A thread calls it once more at its end: what is raised may land just where the `finally` above begins.
+        """
         while True:
             try:
                 with self._lock:
@@ -142,17 +144,3 @@ def _raise_in(ident: int, kind: type[BaseException] | None) -> None:
     ctypes.pythonapi.PyThreadState_SetAsyncExc(
         ctypes.c_ulong(ident), ctypes.py_object(kind) if kind is not None else None
     )
-
-
-def confine(*, memory: int, cpu: float, files: int = 256, written: int = 1 << 30) -> None:
-    """Limit this process for good: address space and largest file in bytes, CPU in seconds, open files."""
-    for what, most in (
-        (resource.RLIMIT_AS, memory),
-        (resource.RLIMIT_CPU, int(cpu) + 1),
-        (resource.RLIMIT_NOFILE, files),
-        (resource.RLIMIT_FSIZE, written),
-        (resource.RLIMIT_CORE, 0),
-    ):
-        hard = resource.getrlimit(what)[1]
-        limit = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        resource.setrlimit(what, (limit, limit))

@@ -33,7 +33,7 @@ from rq.worker import WorkerStatus
 from domain.kernel.confine import bounds
 from domain.kernel.ledger import Claim, LedgerAway
 from thalweg import heartbeats
-from workers.limits import Interrupted, Watch, confine
+from workers.limits import Interrupted, Watch
 from workers.queues import Doorbell, answer
 from workers.runner import Keeper, Outcome, Runner
 
@@ -232,10 +232,15 @@ class Crew:
         self._places.release()
 
     def perform(self, job_id: UUID) -> None:
-        """Run the job in the place that was taken."""
+        """Run the job in the place that was taken. Raises `RuntimeError` when the machine has no thread for it: the
+        place is still the caller's then."""
         thread = threading.Thread(target=self._perform, args=(job_id,), name=f"job-{job_id}", daemon=True)
         self._threads.add(thread)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError:
+            self._threads.discard(thread)
+            raise
 
     def part(self, grace: float) -> None:
         """Let jobs finish for `grace` seconds, interrupt those that have not, and hand back what does not let go."""
@@ -260,6 +265,7 @@ class Crew:
         except Interrupted:
             log.debug("job interrupted", job_id=str(job_id))
         finally:
+            self._watch.leave(threading.get_ident())
             self._threads.discard(threading.current_thread())
             self._places.release()
 
@@ -281,6 +287,7 @@ class Concurrent(_Worker):
     def __init__(self, *args: Any, crew: Crew, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._crew = crew
+        self._given = False
 
     def dequeue_job_and_maintain_ttl(
         self, timeout: int | None, max_idle_time: int | None = None
@@ -298,8 +305,17 @@ class Concurrent(_Worker):
                 self._crew.vacate()
         return found
 
+    def execute_job(self, job: Job, queue: Queue) -> None:
+        self._given = False
+        try:
+            super().execute_job(job, queue)
+        finally:
+            if not self._given:
+                self._crew.vacate()
+
     def perform_row(self, job_id: UUID) -> None:
         self._crew.perform(job_id)
+        self._given = True
 
     def stop_soon(self) -> None:
         """The loop sees `stop` within a second; what runs is the crew's."""
@@ -353,7 +369,7 @@ class Forking(_Worker):
             os.setsid()
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, signal.SIG_IGN)
-            confine(memory=_mapped() + self._memory, cpu=hard)
+            bounds.bound(memory=bounds.mapped() + self._memory, seconds=int(hard) + 1, files=256, file_bytes=1 << 30)
             own = self._fresh()
             code = _EXITS[own.perform(claim)]
             own.flush()
@@ -427,8 +443,3 @@ def _why(status: int) -> str:
     return (
         f"Its process ended with code {os.WEXITSTATUS(status)}: over a memory or time limit, or a fault in native code."
     )
-
-
-def _mapped() -> int:
-    with open("/proc/self/statm") as statm:
-        return int(statm.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")

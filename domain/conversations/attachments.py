@@ -53,6 +53,8 @@ _TAKEN: Mapping[str, tuple[str, ...]] = {
     "image/gif": ("gif",),
     "text/plain": ("txt", "text", "log"),
 }
+KINDS = ("pdf", "txt")
+"""That are read in a child of this process; an image is described by the model that sees."""
 _BY_EXTENSION = {extension: media_type for media_type, names in _TAKEN.items() for extension in names}
 
 

@@ -36,7 +36,7 @@ def settle(
     turn.state, turn.ended_at = state, ctx.now()
     turn.waiting_for = turn.waiting_until = None
     turn.recording = None
-    drop_files(ctx, turn.options)
+    drop_files(ctx, turn.options)  # the storage's counter before the conversation: as `start` with a file takes them
     answer.status = "blocked" if blocked else STATUS[state]
     answer.content = content
     answer.mode = mode

@@ -67,10 +67,10 @@ def run(work: Work, turn_id: UUID) -> None:
             raise
         log.warning("turn failed", extra={"code": problem.code, "reason": problem.message})
         _failed(journal, turn_id, problem)
-    except Exception as problem:
+    except Exception:
         late = work.remaining() <= 1.0  # the soft limit of the job, whatever form it takes
         log.exception("turn failed")
-        _failed(journal, turn_id, TimedOut() if late else DomainError(), cause=problem)
+        _failed(journal, turn_id, TimedOut() if late else DomainError())
     # Only what is out is done: a process that dies before this publishes it with its next run.
     with work.transaction() as ctx:
         if journal.behind:
@@ -418,7 +418,7 @@ def _wait(journal: Journal, turn_id: UUID, waits: Waits) -> None:
         )  # fmt: skip
 
 
-def _failed(journal: Journal, turn_id: UUID, problem: DomainError, cause: BaseException | None = None) -> None:
+def _failed(journal: Journal, turn_id: UUID, problem: DomainError) -> None:
     code, message = _reason(problem)
     retry = problem.facts.get("retry_after")
     _close(

@@ -64,10 +64,10 @@ STEERED = "steered"
 """`text` (None when nobody said anything)."""
 COMPLETE = "complete"
 """`response`, `message_id`, `conversation_id`, `mode`, `agent_used`, `handoff_occurred`, `model`, `response_id`,
-`citations` [{index, kind, title, snippet, source_id, document_id, chunk_id, page, connection_id, table_name, url,
-score}], `tool_calls` [{id, name, status, args, error, requires_confirmation, confirmation_id, expires_at}],
-`attachments`, `structured_output`, `usage` {requests, input_tokens, output_tokens, total_tokens, agents, tool_calls,
-duration_ms}, `stop_reason` (end_turn, tool_use, max_tokens)."""
+`citations` [{index, kind, title, snippet, source_id, document_id, chunk_id, page, sheet, cells, connection_id,
+table_name, url, score}], `tool_calls` [{id, name, status, args, error, requires_confirmation, confirmation_id,
+expires_at}], `attachments`, `structured_output`, `usage` {requests, input_tokens, output_tokens, total_tokens, agents,
+tool_calls, duration_ms}, `stop_reason` (end_turn, tool_use, max_tokens)."""
 ERROR = "error"
 """`code` (model_unavailable, rate_limited, timed_out, limit_reached, tool_failed, dlp_blocked, dlp_expired, refused,
 internal), `error` (a line for people), `retry_after`."""

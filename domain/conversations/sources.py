@@ -71,6 +71,8 @@ def _row(found: Found) -> dict[str, Any]:
         "document_id": None if found.document_id is None else str(found.document_id),
         "chunk_id": None if found.chunk_id is None else str(found.chunk_id),
         "page": found.page,
+        "sheet": found.sheet,
+        "cells": found.cells,
         "connection_id": None if found.connection_id is None else str(found.connection_id),
         "table_name": found.table_name,
         "url": found.url,

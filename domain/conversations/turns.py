@@ -294,13 +294,14 @@ def end_outside(ctx: Ctx, turn: Turn, state: str, name: str, **final: Any) -> No
     """End a turn on which nothing works; its row is locked."""
     from domain.conversations.ending import settle
 
-    if turn.waiting_for == "dlp":
-        _withhold(ctx, turn)
+    found = turn.waiting_for == "dlp"
     if name == events.CANCELLED:
         words = (e.data["delta"] for e in events_after(ctx, turn.id) if e.name == events.TEXT_DELTA)
         final["response"] = "".join(words)
     append(ctx, turn.id, name, **final)
     settle(ctx, turn, state, content=str(final.get("response") or ""))
+    if found:  # after the files are gone: see `settle`
+        _withhold(ctx, turn)
     announce_later(ctx, turn.id)
 
 
@@ -424,23 +425,34 @@ def _insert(
         options={"memory": held.memory, **options},
     )
     ctx.session.flush()
+    # An insert would wait for a turn that is just ending, which in turn waits for what is locked here.
+    if (busy := _busy(ctx, conversation, turn.exclusive)) is not None:
+        raise busy
     try:
         with ctx.session.begin_nested():
             ctx.session.add(turn)
-    except IntegrityError as taken:
-        constraint = getattr(getattr(taken.orig, "diag", None), "constraint_name", None)
-        raise _busy(ctx, conversation, turn, constraint) from taken
+    except IntegrityError as taken:  # of two at one moment
+        raise _busy(ctx, conversation, turn.exclusive) or _turn_active(None) from taken
     return turn
 
 
-def _busy(ctx: Ctx, conversation: Conversation, turn: Turn, constraint: str | None) -> Conflict:
-    query = select(Turn.id).where(Turn.state.in_(ACTIVE))
-    if constraint == "uq_turn_exclusive":
-        found = ctx.session.scalars(query.where(Turn.exclusive == turn.exclusive)).first()
-        return Conflict("You have a task under way.", reason="task_active", task_id=str(found) if found else None)
-    found = ctx.session.scalars(query.where(Turn.conversation_id == conversation.id)).first()
+def _busy(ctx: Ctx, conversation: Conversation, exclusive: str | None) -> Conflict | None:
+    """What keeps a turn from beginning, as far as it is committed."""
+    under_way = select(Turn.id).where(Turn.state.in_(ACTIVE))
+    found = ctx.session.scalars(under_way.where(Turn.conversation_id == conversation.id)).first()
+    if found is not None:
+        return _turn_active(found)
+    if exclusive is None:
+        return None
+    found = ctx.session.scalars(under_way.where(Turn.exclusive == exclusive)).first()
+    return None if found is None else Conflict("You have a task under way.", reason="task_active", task_id=str(found))
+
+
+def _turn_active(turn_id: UUID | None) -> Conflict:
     return Conflict(
-        "This conversation has an answer under way.", reason="turn_active", task_id=str(found) if found else None
+        "This conversation has an answer under way.",
+        reason="turn_active",
+        task_id=None if turn_id is None else str(turn_id),
     )
 
 
@@ -495,7 +507,7 @@ def _steered(ctx: Ctx, conversation: Conversation, text: str) -> Turn | None:
             Turn.state == "waiting",
             Turn.waiting_for == "steering",
         )
-        .with_for_update()
+        .with_for_update(skip_locked=True)  # whoever has it may be ending it, and wait for the conversation
     ).one_or_none()
     if turn is None or not text:
         return None

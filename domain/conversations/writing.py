@@ -53,7 +53,8 @@ def find_conversation(
     else:
         query = query.where(Conversation.client_id == client_id, Conversation.owner_key == owner_of(ctx))
     if lock:
-        query = query.with_for_update()
+        # Not its key: a turn that is written twice in one transaction has a share of that, by its foreign key.
+        query = query.with_for_update(key_share=True)
     found = ctx.session.scalars(query).one_or_none()
     if found is None and conversation_id is not None:
         raise NotFound("There is no such conversation.")

@@ -4,7 +4,6 @@ models that do as they are told."""
 from __future__ import annotations
 
 import itertools
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from domain.inference import ChatRequest, Deadline, Drivers, End, ToolCall, Usag
 from domain.kernel.context import Ctx, SystemActor, UserActor
 from domain.kernel.db import Database
 from domain.kernel.outbox import Job
+from tests.fakes import Killed, Streaming
 
 _names = itertools.count()
 
@@ -32,55 +32,15 @@ PERMISSIONS = frozenset(
 )  # fmt: skip
 
 
-class Killed(BaseException):
-    """What `kill -9` looks like from inside."""
-
-
 @dataclass
-class FakeWork:
-    """`domain.kernel.context.Work` without a queue. `die(point)` is asked at every boundary and may raise `Killed`."""
+class FakeWork(Streaming):
+    """Keeps when what was published, too."""
 
-    database: Database
-    organisation_id: UUID
-    die: Callable[[str], None] = lambda point: None
-    stream: dict[int, tuple[str, dict[str, Any]]] = field(default_factory=dict)
-    valkey_away: bool = False
-    seconds: float = 100.0
-    job_id: UUID = field(default_factory=uuid4)
-    attempt: int = 1
-    done: bool = False
     times: list[tuple[float, str]] = field(default_factory=list)
-    open_in: set[int] = field(default_factory=set)
-
-    @contextmanager
-    def transaction(self) -> Iterator[Ctx]:
-        self.die("before a transaction")
-        assert threading.get_ident() not in self.open_in, "a transaction of this job is open already"
-        self.open_in.add(threading.get_ident())
-        try:
-            with self.database.context(SystemActor("job"), self.organisation_id, frozenset({"admin"})) as ctx:
-                yield ctx
-                self.die("before a commit")
-        finally:
-            self.open_in.discard(threading.get_ident())
-        self.die("after a commit")
-
-    def complete(self, ctx: Ctx, result: Mapping[str, Any] | None = None) -> None:
-        self.done = True
-
-    def heartbeat(self) -> None:
-        pass
 
     def publish(self, channel: str, number: int, event: str, data: Mapping[str, Any]) -> None:
-        self.die("before a publication")
-        if self.valkey_away:
-            raise ConnectionError("Valkey is away")
+        super().publish(channel, number, event, data)
         self.times.append((time.monotonic(), event))
-        known = self.stream.setdefault(number, (event, dict(data)))
-        assert known == (event, dict(data)), "an event number was given twice to different events"
-
-    def remaining(self) -> float:
-        return self.seconds
 
 
 @dataclass

@@ -29,7 +29,7 @@ AT_ONCE = 12
 WORDS = 40
 Process = subprocess.Popen[bytes]
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def words(name: str, most: int = WORDS) -> str:
@@ -39,13 +39,15 @@ def words(name: str, most: int = WORDS) -> str:
 
 class Crowd:
     """Speaks OpenAI's protocol, to nobody before `AT_ONCE` have asked. It counts for `person-n`, in their name; to whom
-    asks for silence it says nothing. `heard` is who has asked, with the words that were out already."""
+    asks for silence it says nothing. `heard` is who has asked, with the words that were out already. Before it has said
+    more than five words to anybody it waits for `goes_on`."""
 
     def __init__(self) -> None:
         crowd = self
         self.heard: list[tuple[str, str]] = []
         self.together = threading.Barrier(AT_ONCE)
         self.begun = threading.Event()
+        self.goes_on = threading.Event()
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
@@ -70,7 +72,9 @@ class Crowd:
                     return
                 whole = words(named[0])
                 rest = whole.removeprefix(said[-1]) if said else whole
-                for piece in re.findall(r"\s*\S+", rest):
+                for number, piece in enumerate(re.findall(r"\s*\S+", rest)):
+                    if number == 5:
+                        crowd.goes_on.wait(200)
                     self.chunk({"role": "assistant", "content": piece})
                     time.sleep(0.08)
                 self.chunk({}, "stop")
@@ -101,6 +105,7 @@ class Crowd:
 def crowd() -> Iterator[Crowd]:
     made = Crowd()
     yield made
+    made.goes_on.set()
     made.server.shutdown()
 
 
@@ -138,7 +143,7 @@ def people(make_world: Callable[..., Any]) -> list[Any]:
     return [make_world("thallus") for _ in range(AT_ONCE)]
 
 
-def until(true: Callable[[], Any], seconds: float = 90.0) -> None:
+def until(true: Callable[[], Any], seconds: float = 180.0) -> None:
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end, "it did not happen in time"
@@ -181,6 +186,7 @@ def test_a_dozen_people_are_answered_at_once_each_in_their_own_words(
     start: Callable[..., Process], people: list[Any], crowd: Crowd
 ) -> None:
     """The eleventh cancels, with a model that is silent; the twelfth's job comes to its limit in the same silence."""
+    crowd.goes_on.set()
     asked = [f"Count for me, person-{n}." for n in range(10)]
     asked += ["Give person-10 some silence.", "Give person-11 some silence."]
     turns = [world.start(question, mode="ask") for world, question in zip(people, asked, strict=True)]
@@ -189,7 +195,7 @@ def test_a_dozen_people_are_answered_at_once_each_in_their_own_words(
             text("UPDATE job SET name = 'conversations.answer_briefly' WHERE args->>'turn_id' = :id"),
             {"id": str(turns[11])},
         )
-    worker = start("worker", "8")
+    worker = start("worker", "8", "20")  # nobody dies here: a lease that ran out would be the machine's fault
     until(crowd.begun.is_set)
     assert sorted(name for name, _ in crowd.heard) == sorted(f"person-{n}" for n in range(AT_ONCE))
     with people[10].ctx() as ctx:
@@ -203,7 +209,7 @@ def test_a_dozen_people_are_answered_at_once_each_in_their_own_words(
         assert [each.content for each in kept] == [asked[number], words(f"person-{number}")]
     assert whole(people[10], turns[10]) == whole(people[11], turns[11]) == ""
     cancelled, late = people[10].turn(turns[10]), people[11].turn(turns[11])
-    assert (cancelled.ended_at - cancelled.cancel_requested_at).total_seconds() < 1.0
+    assert (cancelled.ended_at - cancelled.cancel_requested_at).total_seconds() < 15  # of 60 of silence
     assert (late.state, late.error_code, late.error_message) == ("failed", "timed_out", "The answer took too long.")
     until(lambda: {attempts(w, t) for w, t in zip(people, turns, strict=True)} == {("done", 1)})
     assert len(crowd.heard) == AT_ONCE, "nobody was asked for twice"
@@ -218,15 +224,16 @@ def test_a_worker_that_ends_in_the_middle_of_a_dozen_answers_loses_none(
     """Asked to stop, it hands back what is not ready, without counting the attempt; killed, its leases run out. Either
     way the next worker goes on behind the last word."""
     turns = [world.start(f"Count for me, person-{n}.", mode="ask") for n, world in enumerate(people)]
-    first = start("worker", "0.3")
+    first = start("worker", "0.3", "20" if end is signal.SIGTERM else "6")
     until(crowd.begun.is_set)
     until(lambda: all(spoken(world, turn) for world, turn in zip(people, turns, strict=True)))
     first.send_signal(end)
-    code = first.wait(20)
+    code = first.wait(60)
     assert code == (0 if end is signal.SIGTERM else -signal.SIGKILL)
     assert not any(over(world, turn) for world, turn in zip(people, turns, strict=True))
     before = [spoken(world, turn) for world, turn in zip(people, turns, strict=True)]
-    start("worker", "8")
+    crowd.goes_on.set()
+    start("worker", "8", "20")
     until(lambda: all(over(world, turn) for world, turn in zip(people, turns, strict=True)))
     for number, (world, turn) in enumerate(zip(people, turns, strict=True)):
         assert whole(world, turn) == words(f"person-{number}")

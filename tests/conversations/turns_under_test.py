@@ -1,7 +1,7 @@
 """A real worker or scheduler process for tests/conversations/test_beside_each_other.py.
 
-`python turns_under_test.py worker <grace>` or `python turns_under_test.py scheduler`. The worker knows one job more
-than the platform's: `conversations.answer_briefly`, which has `BRIEFLY` seconds where the usual one has minutes.
+`python turns_under_test.py worker <grace> <lease>` or `python turns_under_test.py scheduler`. The worker knows one job
+more than the platform's: `conversations.answer_briefly`, which has `BRIEFLY` seconds where the usual one has minutes.
 """
 
 from __future__ import annotations
@@ -26,5 +26,5 @@ if __name__ == "__main__":
     engine.RESERVE = -1000.0  # a turn's own deadline comes after the worker's limit, which is what is looked at here
 
     if sys.argv[1] == "worker":
-        sys.exit(run_worker(load(), ["interactive"], lease=2.0, grace=float(sys.argv[2])))
+        sys.exit(run_worker(load(), ["interactive"], grace=float(sys.argv[2]), lease=float(sys.argv[3])))
     sys.exit(run_scheduler(load(), rhythm=Rhythm(sweep=0.5, lost_after=1.5)))

@@ -1,6 +1,6 @@
 """A real worker or scheduler process for tests/workers/test_processes.py, and as a module its jobs.
 
-`python process_under_test.py worker <queue> <grace>` or `python process_under_test.py scheduler`
+`python process_under_test.py worker <queue> <grace> <lease>` or `python process_under_test.py scheduler`
 """
 
 from __future__ import annotations
@@ -41,6 +41,20 @@ if __name__ == "process_under_test":
             note(ctx, "slept")
             work.complete(ctx)
 
+    @job("held", soft=200, hard=200)
+    def held(work: Work, args: dict[str, Any]) -> None:
+        """Sleeps until the test lets go."""
+        with work.transaction() as ctx:
+            note(ctx, "sleeping")
+        while True:
+            with work.transaction() as ctx:
+                if ctx.session.scalar(text("SELECT count(*) FROM noted WHERE note = 'let go'")):
+                    break
+            time.sleep(0.05)
+        with work.transaction() as ctx:
+            note(ctx, "slept")
+            work.complete(ctx)
+
     @job("stuck", soft=0.5, hard=1.0, on_failed=failed)
     def stuck(work: Work, args: dict[str, Any]) -> None:
         sum(range(10**13))  # holds the interpreter lock and looks at no signal
@@ -73,7 +87,8 @@ if __name__ == "__main__":
     from workers.sweeper import Rhythm
 
     if sys.argv[1] == "worker":
-        code = run_worker(load(), [sys.argv[2]], jobs="process_under_test", lease=1.5, grace=float(sys.argv[3]))
+        queue, grace, lease = sys.argv[2], float(sys.argv[3]), float(sys.argv[4])
+        code = run_worker(load(), [queue], jobs="process_under_test", lease=lease, grace=grace)
     else:
         code = run_scheduler(load(), jobs="process_under_test", rhythm=Rhythm(sweep=0.3, lost_after=1.0))
     sys.exit(code)
