@@ -13,8 +13,8 @@ import socket
 import subprocess
 import sys
 import time
-import tomllib
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ import httpx
 import pytest
 import recipes
 from recipes import World, beeflow_transcriptions, federation, provoking
+from recipes.attacks import Caller, another_process
 from recipes.failures import FAILURES
 from recipes.starter_identity import VAULT_SECRET
 from sqlalchemy import and_, func, or_, select
@@ -230,7 +231,18 @@ class Running:
         process.send_signal(signal.SIGKILL)
         process.wait(10)
 
-    def wait(self, seconds: float = 60.0) -> None:
+    @contextmanager
+    def resting(self, name: str = "worker") -> Iterator[None]:
+        """The process, with what it has started, stands still meanwhile. What it works on is handed out again once its
+        lease (10 s) is over."""
+        group = self.processes[name].pid
+        os.killpg(group, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.killpg(group, signal.SIGCONT)
+
+    def wait(self, seconds: float = 240.0) -> None:
         """Until the API answers."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
@@ -243,15 +255,18 @@ class Running:
                 time.sleep(0.1)
         raise AssertionError("the API did not start:\n" + (self.logs / "api.log").read_text()[-4000:])
 
-    def stop(self) -> None:
-        for process in self.processes.values():
-            process.terminate()
-        for process in self.processes.values():
+    def stop(self, *names: str) -> None:
+        """End these processes, or all: those that do not end when they are asked to are killed."""
+        ending = [name for name in names or tuple(self.processes) if name in self.processes]
+        for name in ending:
+            self.processes[name].terminate()
+        for name in ending:
             try:
-                process.wait(15)
+                self.processes[name].wait(15)
             except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait(5)
+                self.processes[name].kill()
+                self.processes[name].wait(15)
+            self.processes.pop(name)
 
     def drained(self, queue: str, seconds: float = 240.0) -> None:
         """Wait until the queue's worker is up and has done what was due, so that a test waits for its own work only."""
@@ -350,7 +365,7 @@ def world(running: Running) -> World:
     """People and what happened to them, on the running platform."""
     recipes.load()
     _as_the_platform({}, running.url)
-    return World(running.url, running.database, running.logs / "data")
+    return World(running.url, running.database, running.logs / "data", running.processes)
 
 
 @pytest.fixture(autouse=True)
@@ -418,21 +433,12 @@ def platforms(
         platform.database.dispose()
 
 
-def _wide() -> str:
-    """Every rate limit of every contract, out of the way."""
-    found = project.find(ROOT)
-    names = []
-    for surface in found.surfaces:
-        declared = tomllib.loads((ROOT / "openapi" / surface / "limits.toml").read_text())
-        names += [name for name, limit in declared.items() if "rate" in limit]
-    return ",".join(f"{name}=100000/minute" for name in names)
-
-
 @pytest.fixture(scope="session")
 def running(platforms: Callable[..., Running], valkey_url: str) -> Running:
     """The platform with everything it needs. Its limits are wide: tests of limits make their own."""
+    wide = provoking.limits("100000/minute")
     return platforms(
-        "contract", valkey_url, limits=_wide(), **federation.providers().settings(), **beeflow_transcriptions.settings()
+        "contract", valkey_url, limits=wide, **federation.providers().settings(), **beeflow_transcriptions.settings()
     )
 
 
@@ -441,11 +447,24 @@ def reading(running: Running) -> Iterator[Running]:
     """The platform with a worker of the queue in which strangers' files are read. What earlier tests left in that
     queue is done first."""
     running.start("worker-untrusted", "worker", "--queue", "untrusted")
-    running.drained("untrusted")
-    yield running
-    if "worker-untrusted" in running.processes:
-        running.processes["worker-untrusted"].terminate()
-        running.processes.pop("worker-untrusted").wait(20)
+    try:
+        running.drained("untrusted")
+        yield running
+    finally:
+        running.stop("worker-untrusted")
+
+
+@pytest.fixture(scope="session")
+def call(running: Running) -> Caller:
+    """What speaks to the platform and follows nothing."""
+    return Caller(running.url)
+
+
+@pytest.fixture(scope="session")
+def second(running: Running) -> Iterator[Caller]:
+    """As `call`, to another API process of the same platform: see `another_process`."""
+    with another_process(running) as caller:
+        yield caller
 
 
 @pytest.fixture(scope="session")

@@ -4,13 +4,11 @@ who may what by role; and that every turn's tokens are accounted. Messages a day
 from __future__ import annotations
 
 import json
-import os
-import signal
 import threading
 import time
 import tomllib
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -50,17 +48,6 @@ def call(world: World, who: Person, method: str, path: str, **more: Any) -> http
 def ask(world: World, who: Person, path: str, **more: Any) -> httpx.Response:
     """A message, and its answer or the whole of its stream."""
     return call(world, who, "POST", path, json=asking(who), **more)
-
-
-@contextmanager
-def resting(running: Any) -> Iterator[None]:
-    """Nobody works on turns meanwhile."""
-    group = running.processes["worker"].pid
-    os.killpg(group, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.killpg(group, signal.SIGCONT)
 
 
 # --- messages a month ----------------------------------------------------------------------------------------
@@ -240,7 +227,7 @@ def test_five_streams_are_open_at_once_and_the_sixth_when_one_has_closed(
 ) -> None:
     who = world.person(surface)
     colleague = world.person(surface, organisation_id=who.organisation_id, role="member")
-    with resting(running), ExitStack() as streams:
+    with running.resting(), ExitStack() as streams:
         if surface == "thallus":
             task = ask(world, who, "/chat/stream").json()["task_id"]
             watch: dict[str, Any] = {"method": "GET", "url": f"{world.url}{BASES[surface]}/chat/{task}/progress"}

@@ -12,12 +12,6 @@ import pytest
 from recipes import World
 from recipes.attacks import ATTACKER, ME, REFRESH, ROOT, SIGN_IN, Caller, bearer, gone_soon, read, welcome
 
-
-@pytest.fixture(scope="module")
-def call(running: Any) -> Caller:
-    return Caller(running.url)
-
-
 # --- cookies -----------------------------------------------------------------------------------------------
 
 

@@ -4,28 +4,16 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import httpx
 import pytest
 from recipes import World
-from recipes.attacks import ME, SIGN_IN, Caller, address, another_process
+from recipes.attacks import ME, SIGN_IN, Caller, address
 
 from domain import identity
 from domain.kernel import crypto
-
-
-@pytest.fixture(scope="module")
-def call(running: Any) -> Caller:
-    return Caller(running.url)
-
-
-@pytest.fixture(scope="module")
-def second(running: Any) -> Iterator[Caller]:
-    with another_process(running) as caller:
-        yield caller
-
 
 # --- guessing ------------------------------------------------------------------------------------------------
 
@@ -91,9 +79,16 @@ def medians(make: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, flo
     return {name: statistics.median(times) for name, times in taken.items()}
 
 
-def alike(found: Mapping[str, float], slack: float, ratio: float) -> bool:
-    least, most = min(found.values()), max(found.values())
-    return most - least <= slack or most / least <= ratio
+def alike(ways: Callable[[], Mapping[str, Callable[[], Any]]], rounds: int, slack: float, ratio: float) -> None:
+    """No way takes longer than another by more than `slack` milliseconds and `ratio` times. What seems to is measured
+    again, on `ways` that are made anew: the machine's other work passes, a difference of the platform's stays."""
+    seen = []
+    for _ in range(2):
+        seen.append(found := medians(ways(), rounds))
+        least, most = min(found.values()), max(found.values())
+        if most - least <= slack or most / least <= ratio:
+            return
+    raise AssertionError(f"time tells them apart: {seen}")
 
 
 def test_time_does_not_tell_how_much_of_a_key_is_right(world: World, call: Caller) -> None:
@@ -109,16 +104,15 @@ def test_time_does_not_tell_how_much_of_a_key_is_right(world: World, call: Calle
 
         return act
 
-    found = medians({"nothing": tried(5), "the shown part": tried(11), "all but two": tried(len(plain) - 2)}, 60)
-    client.close()
-    assert alike(found, 1.5, 1.35), found
+    with client:
+        ways = {"nothing": tried(5), "the shown part": tried(11), "all but two": tried(len(plain) - 2)}
+        alike(lambda: ways, 60, 1.5, 1.35)
 
 
 @pytest.mark.parametrize("surface", SIGN_IN)
 def test_time_does_not_tell_whether_an_address_has_an_account_to_sign_in_to(
     surface: str, world: World, call: Caller
 ) -> None:
-    people = [world.person(surface).email for _ in range(8)]
     client = httpx.Client(base_url=call.url, timeout=30)
 
     def tried(emails: Callable[[], str]) -> Callable[[], None]:
@@ -128,17 +122,18 @@ def test_time_does_not_tell_whether_an_address_has_an_account_to_sign_in_to(
 
         return act
 
-    turns = iter(people * 3)
-    found = medians({"known": tried(lambda: next(turns)), "unknown": tried(world.email)}, 22)
-    client.close()
-    assert alike(found, 8, 1.35), found
+    def ways() -> dict[str, Callable[[], None]]:
+        turns = iter([world.person(surface).email for _ in range(8)] * 3)  # five wrong guesses would lock an account
+        return {"known": tried(lambda: next(turns)), "unknown": tried(world.email)}
+
+    with client:
+        alike(ways, 22, 8, 1.35)
 
 
 @pytest.mark.parametrize("surface", ["thallus", "starter"])
 def test_time_does_not_tell_whether_an_address_has_an_account_to_reset(
     surface: str, world: World, call: Caller
 ) -> None:
-    people = iter([world.person(surface).email for _ in range(24)])
     path = {"thallus": "/thallus/api/v1/auth/forgot-password", "starter": "/starter/api/v1/auth/password/forgot"}
     more = {"captcha_token": "solved"} if surface == "thallus" else {}
     client = httpx.Client(base_url=call.url, timeout=30)
@@ -150,13 +145,15 @@ def test_time_does_not_tell_whether_an_address_has_an_account_to_reset(
 
         return act
 
-    found = medians({"known": tried(lambda: next(people)), "unknown": tried(world.email)}, 22)
-    client.close()
-    assert alike(found, 5, 1.5), found
+    def ways() -> dict[str, Callable[[], None]]:
+        people = iter([world.person(surface).email for _ in range(24)])
+        return {"known": tried(lambda: next(people)), "unknown": tried(world.email)}
+
+    with client:
+        alike(ways, 22, 5, 1.5)
 
 
 def test_time_does_not_tell_whether_an_address_has_an_account_to_sign_up_with(world: World, call: Caller) -> None:
-    people = iter([world.person("thallus").email for _ in range(24)])
     client = httpx.Client(base_url=call.url, timeout=30)
 
     def tried(emails: Callable[[], str]) -> Callable[[], None]:
@@ -167,6 +164,9 @@ def test_time_does_not_tell_whether_an_address_has_an_account_to_sign_up_with(wo
 
         return act
 
-    found = medians({"known": tried(lambda: next(people)), "unknown": tried(world.email)}, 22)
-    client.close()
-    assert alike(found, 8, 1.35), found
+    def ways() -> dict[str, Callable[[], None]]:
+        people = iter([world.person("thallus").email for _ in range(24)])
+        return {"known": tried(lambda: next(people)), "unknown": tried(world.email)}
+
+    with client:
+        alike(ways, 22, 8, 1.35)

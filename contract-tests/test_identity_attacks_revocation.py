@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 import pytest
 from recipes import Person, World, starter_identity
-from recipes.attacks import KEYS, ME, SETTINGS, Caller, another_process, bearer, gone_soon
+from recipes.attacks import KEYS, ME, SETTINGS, Caller, bearer, gone_soon
 
 from domain import identity
 from domain.identity import keys, members, operators, organisations, sessions
 from domain.identity.models import Account
-
-
-@pytest.fixture(scope="module")
-def call(running: Any) -> Caller:
-    return Caller(running.url)
-
-
-@pytest.fixture(scope="module")
-def second(running: Any) -> Iterator[Caller]:
-    with another_process(running) as caller:
-        yield caller
-
 
 # --- at once, everywhere ---------------------------------------------------------------------------------------
 

@@ -18,7 +18,6 @@ from recipes.attacks import (
     SIGN_IN,
     WORKSPACE_KEYS,
     Caller,
-    another_process,
     bearer,
     gone_soon,
 )
@@ -27,18 +26,6 @@ from domain import identity
 from domain.identity import organisations
 from domain.kernel.errors import Conflict
 from thalweg.contract import project
-
-
-@pytest.fixture(scope="module")
-def call(running: Any) -> Caller:
-    return Caller(running.url)
-
-
-@pytest.fixture(scope="module")
-def second(running: Any) -> Iterator[Caller]:
-    with another_process(running) as caller:
-        yield caller
-
 
 # --- fields that nobody may set --------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ import hashlib
 import hmac
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -25,7 +25,6 @@ from recipes.attacks import (
     SETTINGS,
     WORKSPACE_KEYS,
     Caller,
-    another_process,
     bearer,
     gone_soon,
     read,
@@ -34,18 +33,6 @@ from recipes.attacks import (
 
 from domain import identity
 from domain.identity import tokens
-
-
-@pytest.fixture(scope="module")
-def call(running: Any) -> Caller:
-    return Caller(running.url)
-
-
-@pytest.fixture(scope="module")
-def second(running: Any) -> Iterator[Caller]:
-    with another_process(running) as caller:
-        yield caller
-
 
 # --- tokens ------------------------------------------------------------------------------------------------
 

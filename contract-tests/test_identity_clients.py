@@ -4,65 +4,33 @@ refresh, make and revoke a key, sign out. What each call takes and answers are t
 
 from __future__ import annotations
 
-import importlib
-import sys
 from collections.abc import Callable
 from http import HTTPStatus
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 from recipes import World, starter_identity
+from recipes.partner import Partner, partners
 
 from domain import identity
 from domain.identity import members
-from thalweg.contract import clients, project, tools
 
-PROJECT = project.find(Path(__file__).resolve().parent.parent)
 PASSWORD = "Staple-orbit-lantern-42"
 FRESH = "Velvet-comet-harbour-77"
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 
-class Partner:
-    """A generated client, as the program of a partner uses it."""
-
-    def __init__(self, surface: str, folder: Path, url: str) -> None:
-        self.name = f"{surface}_client"
-        self.url = f"{url}{PROJECT.base_path(surface)}"
-        sys.path.insert(0, str(folder))
-        try:
-            self.package = importlib.import_module(self.name)
-            self.models: ModuleType = importlib.import_module(f"{self.name}.models")
-        finally:
-            sys.path.remove(str(folder))
-
-    def anybody(self) -> Any:
-        return self.package.Client(base_url=self.url, raise_on_unexpected_status=True)
-
-    def holder(self, token: str, **how: str) -> Any:
-        return self.package.AuthenticatedClient(base_url=self.url, token=token, raise_on_unexpected_status=True, **how)
-
+class Visitor(Partner):
     def __call__(self, operation: str, who: Any, *path: Any, body: tuple[str, dict[str, Any]] | None = None) -> Any:
         """Call `tag.operation`; `body` is the name of its model and the JSON."""
-        module = importlib.import_module(f"{self.name}.api.{operation}")
-        given = {} if body is None else {"body": getattr(self.models, body[0]).from_dict(body[1])}
-        return module.sync_detailed(*path, client=who, **given)
+        return self.reply(operation, who, *path, **({} if body is None else {"body": self.body(*body)}))
 
 
 @pytest.fixture(scope="module")
-def partner(running: Any, made: Path) -> Callable[[str], Partner]:
-    """The Python client of a surface, made where test_clients makes it."""
-    if why := tools.missing("openapi_python_client"):
-        pytest.skip(f"{why}; `thalweg contract clients` says what to install")
-
-    def make(surface: str) -> Partner:
-        client = next(iter(clients.clients(PROJECT, [surface], "python", made)))
-        return Partner(surface, client.folder, running.url)
-
-    return make
+def partner(running: Any, made: Path) -> Callable[[str], Visitor]:
+    return partners(Visitor, made, running.url)
 
 
 def statuses(*replies: Any) -> list[int]:
@@ -82,7 +50,7 @@ def cookie(reply: Any, name: str) -> str:
     raise AssertionError(f"no cookie {name}")
 
 
-def test_thallus_from_signing_up_to_signing_out(partner: Callable[[str], Partner], world: World) -> None:
+def test_thallus_from_signing_up_to_signing_out(partner: Callable[[str], Visitor], world: World) -> None:
     thallus = partner("thallus")
     email, anybody = world.email(), thallus.anybody()
     wish = {"email": email, "password": PASSWORD, "name": "Ada Lovelace", "captcha_token": "solved"}
@@ -132,7 +100,7 @@ def organisation_of(world: World, email: str) -> Any:
         return identity.memberships.organisations_of(ctx, account.id)[0].organisation_id
 
 
-def test_thallus_forgotten_password(partner: Callable[[str], Partner], world: World) -> None:
+def test_thallus_forgotten_password(partner: Callable[[str], Visitor], world: World) -> None:
     thallus, person = partner("thallus"), world.person("thallus")
     asked = thallus(
         "auth.forgot_password",
@@ -149,7 +117,7 @@ def test_thallus_forgotten_password(partner: Callable[[str], Partner], world: Wo
     ) == [200, 401, 401, 200]
 
 
-def test_starter_from_an_invite_to_signing_out_everywhere(partner: Callable[[str], Partner], world: World) -> None:
+def test_starter_from_an_invite_to_signing_out_everywhere(partner: Callable[[str], Visitor], world: World) -> None:
     starter = partner("starter")
     email, anybody = starter_identity.own_address(), starter.anybody()
     wish = {
@@ -192,7 +160,7 @@ def test_starter_from_an_invite_to_signing_out_everywhere(partner: Callable[[str
     ) == [200, 401, 200, 401, 401, 200, 200, 401]
 
 
-def test_bee_flow_from_an_invitation_to_signing_out(partner: Callable[[str], Partner], world: World) -> None:
+def test_bee_flow_from_an_invitation_to_signing_out(partner: Callable[[str], Visitor], world: World) -> None:
     beeflow = partner("beeflow")
     owner, email, anybody = world.person("beeflow"), world.email(), beeflow.anybody()
     with world.acting(owner) as ctx:

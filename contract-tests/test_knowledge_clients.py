@@ -5,25 +5,19 @@ answers are the client's own types.
 from __future__ import annotations
 
 import hashlib
-import importlib
-import sys
 import time
 from collections.abc import Callable
 from http import HTTPStatus
-from io import BytesIO
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 from uuid import UUID
 
 import httpx
 import pytest
 from recipes import Person, World
-
-from thalweg.contract import clients, project, tools
+from recipes.partner import Partner, partners
 
 ROOT = Path(__file__).resolve().parents[1]
-PROJECT = project.find(ROOT)
 NAME = "operations.md"
 CONTENT = (ROOT / "docs" / NAME).read_bytes()
 QUESTION = "Which PostgreSQL extensions are needed?"
@@ -31,48 +25,23 @@ QUESTION = "Which PostgreSQL extensions are needed?"
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 
-class Partner:
-    """A generated client, as the program of a partner uses it."""
-
-    def __init__(self, surface: str, folder: Path, url: str) -> None:
-        self.name = f"{surface}_client"
-        self.url = f"{url}{PROJECT.base_path(surface)}"
-        sys.path.insert(0, str(folder))
-        try:
-            self.package = importlib.import_module(self.name)
-            self.models: ModuleType = importlib.import_module(f"{self.name}.models")
-            self.types: ModuleType = importlib.import_module(f"{self.name}.types")
-        finally:
-            sys.path.remove(str(folder))
-
+class Reader(Partner):
     def signed_in(self, who: Person) -> Any:
-        return self.package.AuthenticatedClient(base_url=self.url, token=who.token, raise_on_unexpected_status=True)
+        return self.holder(who.token)
 
     def __call__(self, operation: str, who: Any, *path: Any, status: int, **given: Any) -> Any:
         """Call `tag.operation`; what it answered, as the client's own type, once its status is the expected one."""
-        module = importlib.import_module(f"{self.name}.api.{operation}")
-        reply = module.sync_detailed(*path, client=who, **given)
+        reply = self.reply(operation, who, *path, **given)
         assert reply.status_code == HTTPStatus(status), reply.content
         return reply.parsed
 
-    def body(self, model: str, content: dict[str, Any]) -> Any:
-        return getattr(self.models, model).from_dict(content)
-
     def file(self, name: str = NAME, content: bytes = CONTENT) -> Any:
-        return self.types.File(payload=BytesIO(content), file_name=name, mime_type="text/markdown")
+        return super().file(name, content)
 
 
 @pytest.fixture(scope="module")
-def partner(reading: Any, made: Path) -> Callable[[str], Partner]:
-    """The Python client of a surface, made where test_clients makes it."""
-    if why := tools.missing("openapi_python_client"):
-        pytest.skip(f"{why}; `thalweg contract clients` says what to install")
-
-    def make(surface: str) -> Partner:
-        client = next(iter(clients.clients(PROJECT, [surface], "python", made)))
-        return Partner(surface, client.folder, reading.url)
-
-    return make
+def partner(reading: Any, made: Path) -> Callable[[str], Reader]:
+    return partners(Reader, made, reading.url)
 
 
 def polled(ask: Callable[[], Any], seconds: float = 90.0) -> Any:
@@ -87,7 +56,7 @@ def polled(ask: Callable[[], Any], seconds: float = 90.0) -> Any:
     raise AssertionError(f"it is still {told}")
 
 
-def test_thallus_documents(partner: Callable[[str], Partner], world: World) -> None:
+def test_thallus_documents(partner: Callable[[str], Reader], world: World) -> None:
     thallus, person = partner("thallus"), world.person("thallus")
     who = thallus.signed_in(person)
     form = thallus.models.DocumentUpload(file=thallus.file(), title="Running it")
@@ -121,7 +90,7 @@ def test_thallus_documents(partner: Callable[[str], Partner], world: World) -> N
     thallus("documents.download_document", who, document.id, status=404)
 
 
-def test_bee_flow_knowledge_bases(partner: Callable[[str], Partner], world: World) -> None:
+def test_bee_flow_knowledge_bases(partner: Callable[[str], Reader], world: World) -> None:
     beeflow, person = partner("beeflow"), world.person("beeflow")
     who = beeflow.signed_in(person)
     base = beeflow(
@@ -151,7 +120,7 @@ def test_bee_flow_knowledge_bases(partner: Callable[[str], Partner], world: Worl
     assert beeflow("knowledge.search_knowledge_base", who, base.id, body=question, status=200).items == []
 
 
-def test_starter_vector_stores(partner: Callable[[str], Partner], world: World) -> None:
+def test_starter_vector_stores(partner: Callable[[str], Reader], world: World) -> None:
     starter, person = partner("starter"), world.person("starter")
     who = starter.signed_in(person)
     wish = {"filename": NAME, "mime_type": "text/markdown", "size_bytes": len(CONTENT)}

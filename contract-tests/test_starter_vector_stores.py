@@ -153,13 +153,9 @@ def test_what_is_refused_and_how(running: Any, world: World) -> None:
     sizes = {"max_chunk_size_tokens": 800, "chunk_overlap_tokens": 401}
     for strategy in ({"type": "static"}, {"type": "auto", "static": sizes}, {"type": "static", "static": sizes}):
         assert attach(world, who, store_id, file_id, chunking_strategy=strategy).status_code == 422, strategy
-    picture = stored(world, who, b"\x89PNG\r\n\x1a\n" + bytes(64), "picture.png", "image/png")
-    assert attach(world, who, store_id, picture).status_code == 400
     for unknown in (str(UUID(int=7)), "file-9aB3xK"):
         assert attach(world, who, store_id, unknown).status_code == 404
         assert ask(world, who, "GET", f"/{store_id}/files/{unknown}").status_code == 404
-    wrong = {"type": "in", "key": "department", "value": "legal"}
-    assert ask(world, who, "POST", f"/{store_id}/search", json={"query": "a", "filters": wrong}).status_code == 400
     taken = ask(world, who, "POST", "", json={"name": "One"})
     assert (taken.status_code, taken.json()["details"]["code"]) == (409, "name_taken")
     for number in range(9):

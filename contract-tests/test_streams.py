@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import socket
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,16 +21,6 @@ def numbers(events: list[dict[str, Any]]) -> list[int]:
 def whole(events: list[dict[str, Any]]) -> bool:
     """Every event once, in order, to the end."""
     return numbers(events) == list(range(1, len(events) + 1)) and events[-1]["event"] == "full.artifact"
-
-
-@contextmanager
-def resting(platform: Any, name: str = "worker") -> Iterator[None]:
-    """The process stands still meanwhile. Shorter than its lease (10 s), or its work is handed out again."""
-    os.kill(platform.processes[name].pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(platform.processes[name].pid, signal.SIGCONT)
 
 
 def test_torn_off_at_any_event_it_goes_on_with_the_next(running: Any, tenant: Any) -> None:
@@ -73,7 +59,7 @@ def test_fifty_clients_of_one_invocation_hear_the_same(frail: Any) -> None:
     async def everybody() -> list[str]:
         limits = httpx.Limits(max_connections=100)
         async with httpx.AsyncClient(timeout=30, limits=limits) as client:
-            with resting(frail):
+            with frail.resting():
                 async with client.stream("POST", url, json=QUESTION, headers=one.headers()) as first:
                     trace = first.headers["x-trace-id"]
                 opened = asyncio.Semaphore(0)
@@ -92,7 +78,7 @@ def test_fifty_clients_of_one_invocation_hear_the_same(frail: Any) -> None:
 def test_a_silent_stream_says_that_it_lives(frail: Any) -> None:
     """`stream_heartbeat_seconds` is 1 here."""
     one = frail.tenant(rate=100_000)
-    with resting(frail):
+    with frail.resting():
         began = time.monotonic()
         told = frail.invoke(one, until=lambda told: told.text.count(": heartbeat\n\n") >= 2, seconds=8)
         assert 1.0 < time.monotonic() - began < 6.0
@@ -113,7 +99,7 @@ def test_valkey_dies_in_the_middle_of_a_stream_and_no_event_is_missed(
         nonlocal back
         if told.events and not back:
             back = True
-            with resting(frail):
+            with frail.resting():
                 frail_valkey.process.kill()
                 frail_valkey.process.wait()
                 frail_valkey.stop()
@@ -186,7 +172,7 @@ def test_clients_that_go_away_leave_nothing_open(frail: Any) -> None:
 
     process = psutil.Process(frail.processes["api"].pid)
     one = frail.tenant(rate=100_000)
-    with resting(frail):
+    with frail.resting():
         frail.invoke(one, until=lambda told: bool(told.text), seconds=8)
         before = process.num_fds()
         with httpx.Client(timeout=10) as client:
@@ -203,7 +189,7 @@ def test_clients_that_go_away_leave_nothing_open(frail: Any) -> None:
 def test_a_server_that_is_told_to_stop_ends_its_streams_and_the_next_goes_on(frail: Any) -> None:
     """SIGTERM: the stream ends cleanly and says when to come back, without waiting for the chain."""
     one = frail.tenant(rate=100_000)
-    with resting(frail):
+    with frail.resting():
         asked = False
 
         def stop(told: Any) -> bool:

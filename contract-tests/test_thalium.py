@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from recipes import Person, World
 
 QUESTION = {"type": "text", "content": "Which supplier must be audited before March, and why?"}
 
@@ -76,6 +77,61 @@ def test_what_was_learnt_is_recalled_and_cited(running: Any, tenant: Any) -> Non
     )
     full = events(asked.text)[-1]["data"]
     assert any(c["kind"] == "memory" and "nine days" in c["quote"] for c in full["citations"]), full["citations"]
+
+
+HANDBOOK = b"""# Supplier handbook
+
+## Audits
+
+The suppliers of the Aurora plant are audited by Ms Kettunen, in the first week of March.
+"""
+AUDITS = {"type": "text", "content": "Who audits the suppliers of the Aurora plant?"}
+
+
+def upload_to_the_organisation(world: World, who: Person, content: bytes) -> str:
+    """Into Bee Flow's knowledge, into a base that the whole organisation reads; the document's id."""
+    base = f"{world.url}/beeflow/api/knowledge"
+    made = httpx.post(base, json={"name": "Manuals", "visibility": "organisation"}, headers=who.headers(), timeout=30)
+    assert made.status_code == 201, made.text
+    files = {"file": ("handbook.md", content, "application/octet-stream")}
+    documents = f"{base}/{made.json()['id']}/documents"
+    sent = httpx.post(documents, files=files, data={"title": "Supplier handbook"}, headers=who.headers(), timeout=60)
+    assert sent.status_code == 202, sent.text
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        (document,) = httpx.get(documents, headers=who.headers(), timeout=30).json()["items"]
+        if document["status"] == "completed":
+            return str(document["id"])
+        assert document["status"] != "failed", document
+        time.sleep(0.2)
+    raise AssertionError("the document was not read")
+
+
+def test_a_document_of_the_organisation_is_cited_and_gone_when_it_is_deleted(
+    reading: Any, world: World, running: Any, tenants: Any, stranger: Any
+) -> None:
+    tenant = tenants()
+    who = world.person("beeflow", organisation_id=tenant.organisation_id, role="owner", plan="full")
+    document = upload_to_the_organisation(world, who, HANDBOOK)
+    told = events(invoke(running, tenant, session_id=f"audit-{uuid4()}", input=AUDITS).text)
+    full = told[-1]["data"]
+    cited = [each for each in full["citations"] if each["kind"] == "document"]
+    assert [each["document"]["id"] for each in cited] == [document], full
+    assert cited[0]["document"]["title"] == "Supplier handbook"
+    assert cited[0]["document"]["heading"] == "Audits"
+    assert "Ms Kettunen" in cited[0]["quote"]
+    assert f"[{cited[0]['id']}]" in full["answer"]
+    assert "without" not in full["anchor_trace"]["architect"]
+    draft = next(event["data"] for event in told if event["event"] == "fast.artifact")
+    assert draft["citations"] == full["citations"]
+    theirs = events(invoke(running, stranger, session_id=f"audit-{uuid4()}", input=AUDITS).text)
+    assert "Kettunen" not in str(theirs)
+    bases = httpx.get(f"{world.url}/beeflow/api/knowledge", headers=who.headers(), timeout=30).json()["items"]
+    for each in bases:
+        url = f"{world.url}/beeflow/api/knowledge/{each['id']}"
+        assert httpx.delete(url, headers=who.headers(), timeout=30).status_code == 204
+    again = events(invoke(running, tenant, session_id=f"audit-{uuid4()}", input=AUDITS).text)[-1]["data"]
+    assert not [each for each in again["citations"] if each["kind"] == "document"]
 
 
 def test_a_resumed_stream_goes_on_without_gap_and_without_repetition(running: Any, tenant: Any) -> None:

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
 
@@ -26,17 +22,6 @@ Whoever leaves the company gives notice three months ahead, in writing.
 
 Trains are booked by the office on the ground floor. A hotel costs at most 140 euros a night.
 """
-
-
-@contextmanager
-def resting(running: Any) -> Iterator[None]:
-    """Nobody works on turns meanwhile."""
-    group = running.processes["worker"].pid
-    os.killpg(group, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.killpg(group, signal.SIGCONT)
 
 
 def call(world: World, who: Person, method: str, path: str, **more: Any) -> httpx.Response:
@@ -122,7 +107,7 @@ def test_a_stream_goes_on_behind_every_event_without_a_gap_or_a_repetition(runni
 
 def test_a_person_has_one_task_at_a_time_and_finds_their_way_back_to_it(running: Any, world: World) -> None:
     who = world.person("thallus")
-    with resting(running):
+    with running.resting():
         task = asked(world, who)
         for path in ("/chat/stream", "/chat"):
             second = call(world, who, "POST", path, json={"message": "And now?"})

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import time
 from pathlib import Path
 from typing import Any
 
 import httpx
+import openpyxl
+import pytest
 from recipes import Person, World
+from recipes.thallus_chat import answered
 
 ROOT = Path(__file__).parents[1]
 BASE = "/thallus/api/v1/documents"
@@ -61,6 +65,57 @@ def test_what_is_uploaded_is_found_with_its_place_and_comes_back_as_it_was(readi
     again = upload(world, who, "again.md", content)
     assert again.status_code == 409
     assert again.json()["details"]["document_id"] == document["id"]
+
+
+def test_a_passage_of_a_workbook_is_shown_with_its_sheet_and_cells_wherever_it_is_cited(
+    reading: Any, world: World
+) -> None:
+    who = world.person("thallus")
+    document_id = upload(world, who, "depots.xlsx", _workbook()).json()["id"]
+    assert ended(world, who, document_id)["status"] == "completed"
+    chunks = httpx.get(f"{world.url}{BASE}/{document_id}/chunks", headers=who.headers()).json()["items"]
+    place = {"sheet": "Depots", "cells": "A2:D4"}
+    assert [{"sheet": chunk["sheet"], "cells": chunk["cells"]} for chunk in chunks] == [place]
+    question = "Who is in charge of the depot in Leeds?"
+    asked = {"query": question, "search_type": "text"}
+    found = httpx.post(f"{world.url}{BASE}/query", json=asked, headers=who.headers(), timeout=30).json()
+    cited = found["results"][0]["citation"]
+    assert {"sheet": cited["sheet"], "cells": cited["cells"]} == place
+    (told,) = answered(world, who, question)["citations"]
+    assert (told["document_id"], told["sheet"], told["cells"], told["page"]) == (document_id, "Depots", "A2:D4", None)
+
+    plain = upload(world, who, "opening.csv", b"Depot,Opens\nLeeds,six\nYork,seven\n").json()["id"]
+    assert ended(world, who, plain)["status"] == "completed"
+    (chunk,) = httpx.get(f"{world.url}{BASE}/{plain}/chunks", headers=who.headers()).json()["items"]
+    assert (chunk["sheet"], chunk["cells"]) == (None, "A1:B3")
+
+
+def _workbook() -> bytes:
+    """A table that begins in B2 and has a remark in front of it."""
+    book = openpyxl.Workbook()
+    sheet = book.active
+    sheet.title = "Depots"
+    for row in (("", "Depot", "Manager", "Places"), ("", "Leeds", "Mary Somerville", 40), ("new", "York", "", "")):
+        sheet.append(row)
+    sheet.insert_rows(1)
+    content = io.BytesIO()
+    book.save(content)
+    return content.getvalue()
+
+
+@pytest.mark.parametrize("words", ["\x1c", "\u2028", "\x85", "\u202e"])
+def test_a_question_in_which_nothing_is_left_to_read_is_a_fault_of_its_field(
+    running: Any, world: World, words: str
+) -> None:
+    who = world.person("thallus")
+    for path, body, field in (
+        ("documents/query", {"query": words}, "query"),
+        ("memories", {"content": words}, "content"),
+        ("chat", {"message": words}, "message"),
+    ):
+        reply = httpx.post(f"{world.url}/thallus/api/v1/{path}", json=body, headers=who.headers(), timeout=30)
+        assert (reply.status_code, reply.json()["error"]) == (422, "validation_error"), (path, reply.text)
+        assert reply.json()["details"][0]["loc"] == ["body", field]
 
 
 def test_a_file_that_is_not_what_it_says_is_refused_and_a_broken_one_fails_with_a_reason(

@@ -110,7 +110,6 @@ def test_sizes_choose_their_model(running: Any, world: World) -> None:
         ("status:500", 502, "upstream_failed", "unreachable"),
         ("garble", 502, "upstream_failed", "unreachable"),
         ("drop:6", 502, "upstream_failed", "unreachable"),
-        ("wait:25", 504, "timed_out", "timed_out"),
     ],
 )
 def test_what_the_provider_refuses_is_not_saved_and_said_without_its_words(
@@ -123,18 +122,15 @@ def test_what_the_provider_refuses_is_not_saved_and_said_without_its_words(
     assert (refused.status_code, refused.json()["error"]) == (status, error), refused.text
     assert refused.json()["details"]["model"] in MODELS.values()
     assert settings(world, who)["source"] == "platform"
-    told = refused.text
-    if "wait" not in fault:
-        tried = call(
-            world, who, "POST", "/settings/models/validate", json={"credentials": credentials(key), "models": ["small"]}
-        )
-        assert tried.status_code == 200
-        (check,) = tried.json()["checks"]
-        assert (tried.json()["valid"], check["valid"], check["error_code"]) == (False, False, code)
-        assert check["latency_ms"] is None
-        told += tried.text
-    assert key not in told
-    assert LEAK not in told
+    tried = call(
+        world, who, "POST", "/settings/models/validate", json={"credentials": credentials(key), "models": ["small"]}
+    )
+    assert tried.status_code == 200
+    (check,) = tried.json()["checks"]
+    assert (tried.json()["valid"], check["valid"], check["error_code"]) == (False, False, code)
+    assert check["latency_ms"] is None
+    assert key not in refused.text + tried.text
+    assert LEAK not in refused.text + tried.text
     with world.platform() as ctx:
         kept = ctx.session.scalar(
             text("SELECT count(*) FROM model_trial WHERE given IS NOT NULL AND user_id = :id"), {"id": who.account_id}

@@ -7,7 +7,7 @@ import itertools
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx
 
@@ -19,23 +19,35 @@ WAV = b"RIFF\x24\x08\x00\x00WAVEfmt \x10\x00\x00\x00\x01\x00\x01\x00\x80>\x00\x0
 )
 
 
+NONSENSE = "https://us02web.zoom.us/j/404404404"
+"""A meeting for which the service answers nothing that its protocol knows."""
+
+
 class _Server(BaseHTTPRequestHandler):
-    """Hears the same in every recording, and lets every bot in."""
+    """Hears the same in every recording, lets every bot in, and out again when it is told."""
 
     protocol_version = "HTTP/1.1"
     bots = itertools.count(1)
+    gone: ClassVar[set[str]] = set()
 
     def do_GET(self) -> None:
-        self._answer({"id": self.path.rpartition("/")[2], "state": "joining", "events": [], "results": []})
+        bot = self.path.rpartition("/")[2]
+        state = "ended" if bot in self.gone else "joining"
+        self._answer({"id": bot, "state": state, "events": [], "results": []})
 
     def do_DELETE(self) -> None:
         self._answer({})
 
     def do_POST(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         if self.path.endswith("/audio/transcriptions"):
             said = {"id": 0, "start": 0.0, "end": 2.5, "text": "We agreed on three months of notice."}
             self._answer({"text": said["text"], "language": "english", "duration": 2.5, "segments": [said]})
+            return
+        if self.path.endswith("/leave"):
+            self.gone.add(self.path.split("/")[-2])
+        if NONSENSE.encode() in body:
+            self._answer({})
             return
         self._answer({"id": f"bot_{next(self.bots)}", "state": "joining", "events": []})
 

@@ -21,8 +21,10 @@ from domain.identity.policies import policy_of
 from recipes.world import Call, Recipe, World
 
 Platform = Literal["running", "guarded", "lame"]
-"""Which platform it happens on: the one of all tests; one with narrow limits, a CAPTCHA and a setup token, without a
-vault and with Google out of reach; or one that has lost its Valkey, and Microsoft with it."""
+"""Which platform it happens on: the one of all tests; one with narrow limits, few streams, a CAPTCHA and a setup token,
+without a vault and with Google out of reach; or one that has lost its Valkey, and Microsoft with it."""
+STREAMS = 2
+"""Open streams that the platform `guarded` takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,4 +56,4 @@ def locked(world: World, surface: str, email: str) -> None:
             pass
 
 
-__all__ = ["FAILURES", "TOKEN", "Call", "Failure", "failure", "locked"]
+__all__ = ["FAILURES", "STREAMS", "TOKEN", "Call", "Failure", "failure", "locked"]

@@ -22,7 +22,7 @@ from sqlalchemy import text
 from domain import identity
 from domain.kernel import idempotency
 from recipes import RECIPES, Call, Person, World, beeflow_transcriptions, federation, send
-from recipes.failures import FAILURES
+from recipes.failures import FAILURES, STREAMS
 from recipes.world import OPERATORS
 from thalweg.contract import project
 from thalweg.embedded.valkey import Valkey
@@ -32,7 +32,7 @@ EVERYWHERE = {
     408: "the edge waits half a minute for a body that does not come, whatever the operation: test_hostile has it",
     500: "only a defect makes it: tests/edge has what is answered then",
 }
-BROKEN = {"thallus": 422, "starter": 422, "thalium": 422, "beeflow": 400, "thalian": 400}
+BROKEN = {"thallus": 422, "starter": 422, "thalium": 400, "beeflow": 400, "thalian": 400}
 """What a request that breaks the contract is answered with."""
 NARROW = 3
 """Requests a minute, whatever the limit, on the platform `guarded`."""
@@ -50,6 +50,7 @@ class Platforms:
     folder: Path
     worlds: dict[str, World] = field(default_factory=dict)
     valkeys: dict[str, Valkey] = field(default_factory=dict)
+    started: list[Any] = field(default_factory=list)
 
     def at(self, name: str) -> World:
         """The world of a platform, which is started when it is first needed; verbs act as that platform from now on."""
@@ -69,6 +70,9 @@ class Platforms:
         valkey.stop()
 
     def stop(self) -> None:
+        """The platforms before the servers that they are on."""
+        for platform in self.started:
+            platform.stop()
         for valkey in self.valkeys.values():
             valkey.stop()
 
@@ -78,11 +82,13 @@ class Platforms:
         given = {k: v for k, v in federation.providers().settings().items() if not k.startswith("oauth_")}
         given |= beeflow_transcriptions.settings()
         platform = self.make(f"{self.folder.name}-{name}", valkey.url, **given, **OWN[name])
-        self.worlds[name] = World(platform.url, platform.database, platform.logs / "data")
+        self.started.append(platform)
+        self.worlds[name] = World(platform.url, platform.database, platform.logs / "data", platform.processes)
         return self.worlds[name]
 
 
-def _limits(rate: str) -> str:
+def limits(rate: str) -> str:
+    """The setting that makes `rate` of every rate limit of every contract."""
     names: list[str] = []
     for surface in project.find(ROOT).surfaces:
         declared = tomllib.loads((ROOT / "openapi" / surface / "limits.toml").read_text())
@@ -92,15 +98,17 @@ def _limits(rate: str) -> str:
 
 OWN: Mapping[str, Mapping[str, str]] = {
     "guarded": {
-        "limits": _limits(f"{NARROW}/minute"),
+        "limits": limits(f"{NARROW}/minute"),
+        "stream_connections": str(STREAMS),
         "captcha": "altcha",
         "guard_setup": "on",
+        "starter_usage_guardrails": "starter=2,enterprise=unlimited",
         "service_account_vault": "",
         "oauth_google": "client:secret",
         "oauth_google_url": "http://127.0.0.1:9",
     },
     "lame": {
-        "limits": _limits("100000/minute"),
+        "limits": limits("100000/minute"),
         "oauth_microsoft": "client:secret",
         "oauth_microsoft_url": "http://127.0.0.1:9",
     },
@@ -187,7 +195,7 @@ def _large(operation: Any, world: World) -> httpx.Response:
     connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=30)
     try:
         connection.putrequest(operation.entry["method"], path)
-        for name, value in (given | call.headers | cookies | length).items():
+        for name, value in {**given, **call.headers, **cookies, **length}.items():
             connection.putheader(name, value)
         connection.endheaders()
         reply = connection.getresponse()

@@ -8,16 +8,19 @@ import itertools
 import json
 import os
 import re
+import signal
+import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import httpx
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from domain import billing, identity
 from domain.identity.sessions import SignedIn
@@ -27,7 +30,13 @@ from domain.kernel.db import Database
 from domain.notifications.models import Mail
 
 PASSWORD = "Staple-orbit-lantern-42"
-PLANS = {"thallus": "enterprise", "thalian": "enterprise", "beeflow": "full", "starter": "enterprise"}
+PLANS = {
+    "thallus": "enterprise",
+    "thalian": "enterprise",
+    "beeflow": "full",
+    "starter": "enterprise",
+    "thalium": "enterprise",
+}
 OPERATORS = frozenset({"platform:manage", "audit:manage", "auth:signup_requests", "auth:invites", "status:manage"})
 """Permissions that people who run the platform have, and nobody else."""
 ELSEWHERE = frozenset(
@@ -42,7 +51,7 @@ ELSEWHERE = frozenset(
 )
 """These succeed with what an identity provider has just sent. It runs in the process of the tests, where the fuzzing is
 not: their success stands in test_beeflow_sso and test_every_operation."""
-HOME = {"thalian": "thallus"}
+HOME = {"thalian": "thallus", "thalium": "thallus"}
 """Where people of a surface sign in that signs nobody in itself."""
 
 
@@ -59,9 +68,11 @@ class Person:
     refresh_token: str | None = field(default=None, repr=False)
     password: str = field(default=PASSWORD, repr=False)
     role: str = "owner"
+    key: str | None = field(default=None, repr=False)
+    """An API key of theirs, which goes instead of the token where a surface takes nothing else."""
 
     def headers(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self.token}"}
+        return {"Authorization": f"Bearer {self.token}"} if self.key is None else {"X-API-Key": self.key}
 
 
 @dataclass
@@ -84,6 +95,8 @@ class Call:
     public: bool = False
     status: int | None = None
     audit: bool = True
+    seconds: float = 30.0
+    """How long its answer may take."""
     once: bool = False
     """The second time it does not succeed: a token is used up, a name is taken."""
     check: Callable[[httpx.Response], None] | None = None
@@ -115,6 +128,8 @@ class World:
     url: str
     database: Database
     data_dir: Path
+    processes: Mapping[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    """The platform's, by name; none where it was started elsewhere."""
     afterwards: list[Callable[[], None]] = field(default_factory=list)
     """What puts right again, after each test, what holds for the whole server."""
 
@@ -122,6 +137,33 @@ class World:
         """Do what was left for afterwards."""
         while self.afterwards:
             self.afterwards.pop()()
+
+    def rest(self, name: str = "worker") -> None:
+        """Nobody works on turns and trials until the test is over."""
+        group = self.processes[name].pid
+        os.killpg(group, signal.SIGSTOP)
+        self.afterwards.append(lambda: os.killpg(group, signal.SIGCONT))
+
+    def unreachable(self, table: str) -> None:
+        """Until after the test the database gives up, at once, on every statement that reads a table."""
+        over, held = threading.Event(), ExitStack()
+        self.afterwards.append(held.close)
+        holder = held.enter_context(self.database.session(None, platform=True))
+        holder.execute(text(f'LOCK TABLE "{table}" IN ACCESS EXCLUSIVE MODE'))
+        waiting = (  # databases of one template have the same tables under the same numbers
+            "SELECT pg_cancel_backend(pid) FROM pg_locks JOIN pg_database d ON d.oid = database"
+            " WHERE NOT granted AND relation = CAST(:t AS regclass) AND d.datname = current_database()"
+        )
+
+        def give_up() -> None:
+            while not over.wait(0.02):
+                with self.database.session(None, platform=True) as session:
+                    session.execute(text(waiting), {"t": table})
+
+        thread = threading.Thread(target=give_up, daemon=True)
+        thread.start()
+        held.callback(thread.join)
+        held.callback(over.set)
 
     def email(self) -> str:
         return f"person-{os.getpid()}-{next(_numbers)}-{time.monotonic_ns() % 10**9}@example.org"
@@ -261,7 +303,7 @@ def send(
     """Carry out a call against the running platform."""
     for name, value in call.path.items():
         path = path.replace(f"{{{name}}}", httpx.URL("/", params={"v": str(value)}).params["v"])
-    given: dict[str, Any] = {"headers": {**headers, **call.headers}, "timeout": 30, **more}
+    given: dict[str, Any] = {"headers": {**headers, **call.headers}, "timeout": call.seconds, **more}
     if call.query:
         given["params"] = dict(call.query)
     if call.cookies:

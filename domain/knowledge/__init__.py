@@ -14,7 +14,18 @@ from typing import TYPE_CHECKING
 from domain.kernel.lazily import offers
 
 if TYPE_CHECKING:
-    from domain.knowledge import asking, bases, crawling, ingestion, marketplace, stores, upkeep, vector_files, webpages
+    from domain.knowledge import (
+        access,
+        asking,
+        bases,
+        crawling,
+        ingestion,
+        marketplace,
+        stores,
+        upkeep,
+        vector_files,
+        webpages,
+    )
     from domain.knowledge.collections import (
         UNSET,
         Holding,
@@ -33,7 +44,7 @@ if TYPE_CHECKING:
     from domain.knowledge.models import Chunk, Collection, CollectionEntry, Document
     from domain.knowledge.progress import channel, events_after
     from domain.knowledge.rules import Chunking, Settings
-    from domain.knowledge.searching import Citation, Found, Passage, search
+    from domain.knowledge.searching import Citation, Found, Passage, in_reach, search
     from domain.knowledge.transcripts import add_transcript
     from domain.knowledge.upkeep import Reindexing, reindex
 else:
@@ -55,6 +66,7 @@ __all__ = [
     "Passage",
     "Reindexing",
     "Settings",
+    "access",
     "add_transcript",
     "asking",
     "bases",
@@ -68,6 +80,7 @@ __all__ = [
     "get",
     "get_documents",
     "get_many",
+    "in_reach",
     "ingestion",
     "list_collections",
     "list_documents",

@@ -34,6 +34,8 @@ class Viewer:
 
 
 GUEST = Viewer(None, guest=True)
+EVERYBODY = Viewer(None)
+"""What everybody in the organisation may see, and nothing of anybody's own: for answers that they all read."""
 
 
 def viewer(ctx: Ctx) -> Viewer:

@@ -31,7 +31,7 @@ def cleaned(query: str) -> str:
     """The question as it is asked. Raises `Invalid` where there is nothing in it."""
     asked = inference.clean(query)[0].strip()[:MAX_QUESTION]
     if not asked:
-        raise Invalid("query: there is nothing to look for in it.")
+        raise Invalid("query: there is nothing to look for in it.", field="query")
     return asked
 
 
@@ -68,6 +68,26 @@ def question(
         return embedding.of_question(inference.drivers().embedder, cleaned(query), deadline)
     with transaction() as ctx:
         models = _of_bases(ctx, base_ids) if base_ids else _in_scope(ctx, Scope(), access.viewer(ctx))
+    return embedding.of_question_by(models, cleaned(query), Deadline(min(PATIENCE, deadline.remaining())))
+
+
+def models_in_reach(
+    transaction: Callable[[], AbstractContextManager[Ctx]], eyes: access.Viewer, *, research: bool = False
+) -> list[str]:
+    """The models that what `eyes` can see was made with; `transaction` is opened only where there are several."""
+    if not embedding.several():
+        return [embedding.built_in()]
+    with transaction() as ctx:
+        return _in_scope(ctx, Scope(research=research), eyes)
+
+
+def by_the_built_in(models: Sequence[str]) -> bool:
+    """Whether similarities are those of the platform's own embedder, and of no other."""
+    return list(models) == [embedding.built_in()]
+
+
+def vectors_by(models: Sequence[str], query: str, deadline: Deadline) -> dict[str, Vector]:
+    """The question's vectors by those of `models` that answer. Slow: outside any transaction. Raises `Invalid`."""
     return embedding.of_question_by(models, cleaned(query), Deadline(min(PATIENCE, deadline.remaining())))
 
 

@@ -5,6 +5,7 @@ The same blocks and sizes always give the same passages: a reading that was cut 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -111,16 +112,27 @@ def _passage(ordinal: int, pieces: Sequence[_Piece], chunking: Chunking) -> Pass
     pages = [piece.block.page for piece in pieces if piece.block.page is not None]
     if pages:
         position |= {"page": pages[0], "last_page": pages[-1]}
-    rows = [piece.block for piece in pieces if piece.block.cells and piece.block.sheet == last.block.sheet]
+    rows = [piece.block for piece in pieces if piece.block.cells]
+    sheet = rows[0].sheet if rows else first.block.sheet
     if rows:
-        position["cells"] = f"{str(rows[0].cells).partition(':')[0]}:{str(rows[-1].cells).rpartition(':')[2]}"
-    if last.block.sheet is not None:
-        position["sheet"] = last.block.sheet
+        position["cells"] = _range([str(row.cells) for row in rows if row.sheet == sheet])
+    if sheet is not None:
+        position["sheet"] = sheet
     if first.block.seconds is not None:
         position["seconds"] = first.block.seconds
     tokens = sum(piece.size for piece in pieces) if chunking.unit == "tokens" else count_tokens([text])[0]
     return Passage(ordinal, text, path[-1] if path else None, pages[0] if pages else None, tokens, position)
 
+
+def _range(cells: Sequence[str]) -> str:
+    """The smallest range that holds all of these: rows need not be equally long."""
+    corners = [corner.groups() for each in cells for corner in _CELL.finditer(each)]
+    columns = sorted((column for column, _ in corners), key=lambda column: (len(column), column))
+    numbers = sorted(int(number) for _, number in corners)
+    return f"{columns[0]}{numbers[0]}:{columns[-1]}{numbers[-1]}"
+
+
+_CELL = re.compile("([A-Z]+)([0-9]+)")
 
 BATCH = 256
 """Blocks that are measured together."""

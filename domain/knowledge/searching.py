@@ -57,6 +57,16 @@ class Citation:
     position: Mapping[str, Any]
     url: str | None
 
+    @property
+    def sheet(self) -> str | None:
+        """Of a workbook: the sheet it begins on."""
+        return self.position.get("sheet")
+
+    @property
+    def cells(self) -> str | None:
+        """Of a workbook or CSV: the range on that sheet, like `B2:D40`."""
+        return self.position.get("cells")
+
 
 @dataclass(frozen=True, slots=True)
 class Passage:
@@ -182,6 +192,12 @@ def search(
     if action is not None:
         record(ctx, action, scope.collections, found)
     return found
+
+
+def in_reach(ctx: Ctx, documents: Sequence[UUID], eyes: access.Viewer, *, research: bool = False) -> set[UUID]:
+    """Those of the documents that `eyes` can see at this moment."""
+    there = entries(Scope(documents=documents, research=research), eyes, CollectionEntry.document_id).distinct()
+    return set(ctx.session.scalars(there)) if documents else set()
 
 
 def _known(ctx: Ctx, scope: Scope, eyes: access.Viewer) -> None:

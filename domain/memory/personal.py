@@ -462,9 +462,9 @@ def _make_room(ctx: Ctx, user_id: UUID) -> None:
 def _checked(content: str) -> str:
     cleaned = inference.clean(content)[0].strip()
     if not cleaned:
-        raise Invalid("content: there is nothing to remember in it.")
+        raise Invalid("content: there is nothing to remember in it.", field="content")
     if len(cleaned) > LONGEST:
-        raise Invalid(f"content: at most {LONGEST} characters.")
+        raise Invalid(f"content: at most {LONGEST} characters.", field="content")
     return cleaned
 
 

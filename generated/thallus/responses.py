@@ -812,6 +812,8 @@ class Citation(TypedDict, closed=True):
     document_id: str | None
     chunk_id: str | None
     page: int | None
+    sheet: str | None
+    cells: str | None
     connection_id: str | None
     table_name: str | None
     url: str | None
@@ -1134,6 +1136,8 @@ class DocumentChunk(TypedDict, closed=True):
     index: int
     text: str
     page: int | None
+    sheet: str | None
+    cells: str | None
     heading: str | None
     token_count: int
 

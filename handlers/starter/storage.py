@@ -21,8 +21,8 @@ def create_upload_url(ctx: Ctx, body: requests.StoragePresignUploadRequest) -> R
         name=body.filename,
         media_type=body.mime_type,
         size=body.size_bytes,
-        conversation_id=body.conversation_id,
-        agent_key=body.agent_key,
+        conversation_id=wire.conversation(ctx, body.conversation_id),
+        agent_key=wire.agent(ctx, body.agent_key),
         notes=body.metadata,
     )
     return wire.upload(announced)

@@ -5,10 +5,15 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
-from domain import storage
+from domain import conversations, storage
+from handlers.starter import wire_containers
+from handlers.starter.wire_conversations import WHOSE
 from thalweg.edge.application import Reply
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
+    from domain.kernel.context import Ctx
     from domain.kernel.pages import Page
     from generated.starter import responses
 
@@ -17,6 +22,16 @@ _STATUS: dict[str, Literal["pending_upload", "ready", "deleted"]] = {
     storage.READY: "ready",
     storage.DELETED: "deleted",
 }
+
+
+def conversation(ctx: Ctx, wanted: UUID | None) -> UUID | None:
+    """The conversation that a file is for, one of the tenant's. Raises `NotFound`."""
+    return None if wanted is None else conversations.get_conversation(ctx, wanted, whose=WHOSE).id
+
+
+def agent(ctx: Ctx, wanted: str | None) -> str | None:
+    """The agent that a file is for. Raises `NotFound`."""
+    return None if wanted is None else wire_containers.agent(ctx, wanted)
 
 
 def upload(announced: storage.Announced) -> Reply:

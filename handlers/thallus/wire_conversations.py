@@ -12,7 +12,7 @@ from domain.identity import memberships
 from handlers import turns
 from handlers.thallus import wire_identity
 from handlers.turns import same
-from handlers.wiring import timestamp
+from handlers.wiring import page_of, timestamp
 from thalweg.edge.application import Event, Pending, Reply, Stream
 
 if TYPE_CHECKING:
@@ -239,6 +239,8 @@ def _citation(kept: Mapping[str, Any]) -> responses.Citation:
         "document_id": kept["document_id"],
         "chunk_id": kept["chunk_id"],
         "page": kept["page"],
+        "sheet": None if kept.get("sheet") is None else kept["sheet"][:255],  # earlier answers have none
+        "cells": kept.get("cells"),
         "connection_id": kept["connection_id"],
         "table_name": kept["table_name"],
         "url": url if url is None or len(url) <= _LONGEST_URL else None,
@@ -253,9 +255,7 @@ def conversation_page(ctx: Ctx, page: OffsetPage, found: Page[Conversation]) -> 
     working = conversations.active_turns(ctx, [each.id for each in found.items])
     return {
         "items": [_conversation(each, working.get(each.id)) for each in found.items],
-        "total": found.total or 0,
-        "limit": page.limit,
-        "offset": page.offset,
+        **page_of(found, page),
     }
 
 
@@ -274,9 +274,7 @@ def _conversation(kept: Conversation, task_id: UUID | None) -> responses.Convers
 def message_page(page: OffsetPage, found: Page[Message]) -> responses.MessagePage:
     return {
         "items": [_message(each) for each in found.items],
-        "total": found.total or 0,
-        "limit": page.limit,
-        "offset": page.offset,
+        **page_of(found, page),
     }
 
 
@@ -317,9 +315,7 @@ def memory(kept: Memory) -> responses.Memory:
 def memory_page(page: OffsetPage, found: Page[Memory]) -> responses.MemoryPage:
     return {
         "items": [memory(each) for each in found.items],
-        "total": found.total or 0,
-        "limit": page.limit,
-        "offset": page.offset,
+        **page_of(found, page),
     }
 
 

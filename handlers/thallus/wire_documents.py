@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from domain import knowledge
 from domain.identity import accounts
 from domain.kernel.errors import NotFound
-from handlers.wiring import timestamp
+from handlers.wiring import page_of, timestamp
 from thalweg.edge.application import File, Reply
 
 if TYPE_CHECKING:
@@ -63,9 +63,7 @@ def document(ctx: Ctx, filed: Filed) -> responses.Document:
 def document_page(ctx: Ctx, page: OffsetPage, found: Page[Filed]) -> responses.DocumentPage:
     return {
         "items": [document(ctx, each) for each in found.items],
-        "total": found.total or 0,
-        "limit": page.limit,
-        "offset": page.offset,
+        **page_of(found, page),
     }
 
 
@@ -98,9 +96,7 @@ def file(filed: Filed, content: Content) -> File:
 def chunk_page(page: OffsetPage, found: Page[Chunk]) -> responses.ChunkPage:
     return {
         "items": [_chunk(each) for each in found.items],
-        "total": found.total or 0,
-        "limit": page.limit,
-        "offset": page.offset,
+        **page_of(found, page),
     }
 
 
@@ -110,6 +106,8 @@ def _chunk(chunk: Chunk) -> responses.DocumentChunk:
         "index": chunk.ordinal,
         "text": chunk.text,
         "page": chunk.page,
+        "sheet": _sheet(chunk.position.get("sheet")),
+        "cells": chunk.position.get("cells"),
         "heading": chunk.heading,
         "token_count": chunk.tokens,
     }
@@ -144,12 +142,18 @@ def _match(number: int, passage: Passage) -> responses.DocumentMatch:
             "document_id": str(passage.document_id),
             "chunk_id": str(passage.chunk_id),
             "page": cited.page,
+            "sheet": _sheet(cited.sheet),
+            "cells": cited.cells,
             "connection_id": None,
             "table_name": None,
             "url": cited.url,
             "score": passage.score,
         },
     }
+
+
+def _sheet(name: str | None) -> str | None:
+    return None if name is None else name[:255]
 
 
 def created_collection(ctx: Ctx, holding: Holding) -> Reply:
@@ -176,9 +180,7 @@ def collection(holding: Holding) -> responses.Collection:
 def collection_page(page: OffsetPage, found: Page[Holding]) -> responses.CollectionPage:
     return {
         "items": [collection(each) for each in found.items],
-        "total": found.total or 0,
-        "limit": page.limit,
-        "offset": page.offset,
+        **page_of(found, page),
     }
 
 

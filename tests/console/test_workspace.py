@@ -14,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from pathlib import Path
 
+import openpyxl
 import pytest
 from sqlalchemy import text
 
@@ -639,6 +640,50 @@ def test_a_number_in_an_answer_opens_the_cited_place_until_the_document_is_gone(
     tab.run("document.querySelector('.answer .cite').click()")
     tab.until("/not there any more/.test(document.querySelector('dialog')?.innerText)")
     assert "three months ahead" in tab.run("document.querySelector('dialog .passage').innerText")
+
+
+def test_a_place_in_a_workbook_is_named_by_sheet_and_cells_where_it_is_found_cited_and_opened(
+    workspace, speaker, tab, email, folder
+):
+    book = openpyxl.Workbook()
+    book.active.title = "Prices & terms"
+    for row in (("Part", "Price"), ("Steam engine", 1200), ("Punched cards", 3)):
+        book.active.append(row)
+    book.save(folder / "parts.xlsx")
+    place = "sheet “Prices & terms”, cells A1:B3"
+    enter(tab, workspace, email, "documents")
+    upload(tab, folder / "parts.xlsx")
+    read(tab)
+    document = tab.run("document.querySelector('#documents li').dataset.id")
+    write(tab, "#query", "punched cards")
+    press(tab, "Enter")
+    tab.until("document.querySelectorAll('.match').length > 0")
+    assert place in tab.run("document.querySelector('.match-head').innerText")
+    tab.run("document.querySelector('.match .name').click()")
+    tab.until("!!document.querySelector('dialog .passage.cited mark')")
+    shown = tab.run("document.querySelector('.passage.cited .where').innerText")
+    assert shown == f"The place S{place[1:]} · passage 1 of 1"
+
+    tab.open(f"{workspace.url}/console/chat")
+    arrive(tab, "document.querySelector('#desk').checkVisibility()")
+    speaker.use("search_documents", query="price of the steam engine")
+    ask(tab, "What does the engine cost?")
+    speaker.say("1200 [1].")
+    speaker.stop()
+    whole(tab)
+    for _ in range(2):  # once as it came, once as it is kept
+        assert place in tab.run("document.querySelector('.answer .sources').textContent")
+        named = tab.run("document.querySelector('.answer .cite').getAttribute('aria-label')")
+        assert named == f"Source 1: parts.xlsx, {place}"
+        tab.run("document.querySelector('.answer .cite').click()")
+        tab.until("/Steam engine/.test(document.querySelector('dialog .passage.cited')?.innerText)")
+        assert place[1:] in tab.run("document.querySelector('.passage.cited .where').innerText")
+        reload(tab)
+        tab.until("!!document.querySelector('.answer .cite')")
+    assert called(tab, "DELETE", f"/documents/{document}") == 204
+    tab.run("document.querySelector('.answer .cite').click()")
+    tab.until("/not there any more/.test(document.querySelector('dialog')?.innerText)")
+    assert place[1:] in tab.run("document.querySelector('dialog .passage .where').innerText")
 
 
 # --- what strangers write --------------------------------------------------------------------------------------------

@@ -10,41 +10,29 @@ from __future__ import annotations
 import io
 import os
 import signal
-import subprocess
-import sys
-import tempfile
-import threading
 import time
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID, uuid4
 
 import psutil
 import psycopg
 import pytest
 
-from domain import billing, identity, knowledge, migrations, storage
+from domain import billing, identity, knowledge, storage
 from domain.identity.models import Account
 from domain.kernel import crypto
 from domain.kernel.context import SystemActor, UserActor
-from domain.kernel.db import Database
-from domain.startup import load_tables
-from thalweg.embedded.postgres import Postgres
-from thalweg.embedded.valkey import Valkey
+from tests.faults.house import House
 
 pytestmark = pytest.mark.faults
 
 ROOT = Path(__file__).resolve().parents[2]
 BLOWS = int(os.environ.get("THALWEG_TEST_FAULT_DOCUMENTS", "2"))
-PARTS = {
-    "untrusted": ("worker", "--queue", "untrusted"),
-    "default": ("worker", "--queue", "default"),
-    "scheduler": ("scheduler",),
-}
 TEXT = (ROOT / "docs" / "operations.md").read_bytes()
 PERMISSIONS = frozenset({"documents:read", "documents:write", "knowledge:read", "knowledge:write"})
 
@@ -70,58 +58,35 @@ def slow_to_read() -> bytes:
     return made.getvalue()
 
 
-class House:
-    """The processes that read documents in, started again when they die."""
+class Library(House):
+    """The processes that read documents in, and a connection that watches them."""
 
-    def __init__(self, folder: Path) -> None:
-        self.postgres, self.valkey = Postgres(folder / "postgres"), Valkey(folder / "valkey")
-        database_url = self.postgres.start()
-        migrations.upgrade(database_url)
-        load_tables()
-        self.database = Database(database_url)
-        self.watching = psycopg.connect(str(database_url), autocommit=True)
-        key = crypto.KeyRing.new_key()
-        crypto.use(crypto.KeyRing({"test": key}))
+    PARTS: ClassVar = {
+        "untrusted": ("worker", "--queue", "untrusted"),
+        "default": ("worker", "--queue", "default"),
+        "scheduler": ("scheduler",),
+    }
+
+    def furnish(self) -> None:
+        self.watching = psycopg.connect(self.database_url, autocommit=True)
+        crypto.use(crypto.KeyRing({"test": self.key}))
         storage.bind(
             SimpleNamespace(
                 blob_url=None,
-                data_dir=folder / "data",
+                data_dir=self.folder / "data",
                 base_url="http://127.0.0.1:8080",
                 storage_quota_bytes=0,
                 storage_file_bytes=1 << 30,
             )
         )
-        self.environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("THALWEG_")},
-            "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")]),
-            "THALWEG_ENVIRONMENT": "test",
-            "THALWEG_DATABASE_URL": database_url,
-            "THALWEG_REDIS_URL": self.valkey.start(),
-            "THALWEG_SECRET_KEYS": f"test:{key}",
-            "THALWEG_DATA_DIR": str(folder / "data"),
-        }
-        self.log_path = folder / "processes.log"
-        self.log = self.log_path.open("ab")
         with self.database.context(SystemActor("test"), None, platform=True) as ctx:
             self.organisation = identity.create_organisation(ctx, name="Survivors", slug="survivors").id
         with self.database.context(SystemActor("test"), self.organisation) as ctx:
             billing.subscribe(ctx, "pro", "thallus")  # a plan whose passages are counted
-        self.children = {name: self._spawn(name) for name in PARTS}
-        self.closing = threading.Event()
-        self.supervisor = threading.Thread(target=self._supervise, daemon=True)
-        self.supervisor.start()
 
     def close(self) -> None:
-        self.closing.set()
-        self.supervisor.join()
-        for child in self.children.values():
-            child.kill()
-            child.wait()
         self.watching.close()
-        self.database.dispose()
-        self.valkey.stop()
-        self.postgres.stop()
-        self.log.close()
+        super().close()
 
     def upload(self, content: bytes, filename: str) -> UUID:
         """A document in the collection of somebody new, so that the same bytes may be there often."""
@@ -178,25 +143,13 @@ class House:
 
     def family(self, levels: int) -> list[psutil.Process]:
         """Descendants of the worker of `untrusted` so many levels down: 1 the job's process, 2 the reader of a file."""
-        found = [psutil.Process(self.children["untrusted"].pid)]
+        try:
+            found = [psutil.Process(self.children["untrusted"].pid)]
+        except psutil.NoSuchProcess:  # killed, and not started again yet
+            return []
         for _ in range(levels):
             found = [child for each in found for child in _children(each)]
         return found
-
-    def _supervise(self) -> None:
-        while not self.closing.wait(0.1):
-            for name, child in list(self.children.items()):
-                if child.poll() is not None:
-                    self.children[name] = self._spawn(name)
-
-    def _spawn(self, name: str) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "thalweg", *PARTS[name], "--parent", str(os.getpid())],
-            cwd=ROOT,
-            env=self.environment,
-            stdout=self.log,
-            stderr=self.log,
-        )
 
 
 def _children(process: psutil.Process) -> list[psutil.Process]:
@@ -207,19 +160,13 @@ def _children(process: psutil.Process) -> list[psutil.Process]:
 
 
 @pytest.fixture(scope="module")
-def house() -> Iterator[House]:
-    # Not pytest's folder: it is private, and Postgres runs as a user of its own where we are root.
-    with tempfile.TemporaryDirectory(prefix="thalweg-faults-", ignore_cleanup_errors=True) as folder:
-        os.chmod(folder, 0o755)
-        house = House(Path(folder))
-        try:
-            yield house
-        finally:
-            house.close()
+def house() -> Iterator[Library]:
+    with Library.standing() as house:
+        yield house
 
 
 @pytest.fixture(scope="module")
-def whole(house: House) -> dict[str, list[tuple[int, str]]]:
+def whole(house: Library) -> dict[str, list[tuple[int, str]]]:
     """The passages of each file where nobody was killed."""
     ids = {name: house.upload(content, name) for name, content in files().items()}
     house.ended(list(ids.values()))
@@ -237,11 +184,11 @@ def files() -> dict[str, bytes]:
     return _files
 
 
-def reader_is_up(house: House) -> bool:
+def reader_is_up(house: Library) -> bool:
     return bool(house.family(2))
 
 
-STAGES: dict[str, tuple[str, str, str, Callable[[House], list[int]]]] = {
+STAGES: dict[str, tuple[str, str, str, Callable[[Library], list[int]]]] = {
     # what dies: the file, the stage in the database, whose queue it is, the processes that are killed
     "the worker while a child reads": (
         "slow.docx", "extracting", "untrusted", lambda house: [house.children["untrusted"].pid],
@@ -264,7 +211,7 @@ STAGES: dict[str, tuple[str, str, str, Callable[[House], list[int]]]] = {
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("who", STAGES)
 def test_a_kill_in_a_stage_costs_no_document_and_doubles_no_passage(
-    who: str, house: House, whole: dict[str, list[tuple[int, str]]]
+    who: str, house: Library, whole: dict[str, list[tuple[int, str]]]
 ) -> None:
     name, stage, part, victims = STAGES[who]
     sent: list[UUID] = []
@@ -283,10 +230,9 @@ def test_a_kill_in_a_stage_costs_no_document_and_doubles_no_passage(
             continue
         dead = victims(house)
         readers = [each.pid for each in house.family(2)] if part == "untrusted" else []
-        for pid in dead:
-            os.kill(pid, signal.SIGKILL)
+        hit = [pid for pid in dead if _strike(pid)]
         _gone(dead)
-        if house.stage(document_id) == ("processing", stage):
+        if hit and house.stage(document_id) == ("processing", stage):
             struck.append(document_id)
         _gone(readers)
     house.ended(sent)
@@ -306,13 +252,22 @@ def test_a_kill_in_a_stage_costs_no_document_and_doubles_no_passage(
     assert all(most > 1 for (most,) in attempts), "no blow interrupted an attempt: this run proves little"
 
 
-def test_the_months_passages_were_counted_once(house: House) -> None:
+def test_the_months_passages_were_counted_once(house: Library) -> None:
     """Runs after the kills: what was counted against the plan is what there is."""
     [(kept,)] = house.ask("SELECT count(*) FROM chunk")
     counted = house.ask("SELECT coalesce(sum(used), 0) FROM usage_counter WHERE metric = 'thallus.chunks'")
     assert counted == [(kept,)]
     twice = house.ask("SELECT document_id, ordinal FROM chunk GROUP BY 1, 2 HAVING count(*) > 1")
     assert not twice
+
+
+def _strike(pid: int) -> bool:
+    """False: it had ended by itself, or with its parent."""
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def _gone(pids: list[int], seconds: float = 15.0) -> None:

@@ -10,32 +10,21 @@ from __future__ import annotations
 import json
 import os
 import random
-import signal
 import socket
-import subprocess
-import sys
-import tempfile
-import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID, uuid4
 
 import httpx
 import pytest
-from sqlalchemy import text
 
-from domain import audit, brains, identity, migrations
-from domain.kernel import crypto
+from domain import audit, brains, identity
 from domain.kernel.context import SystemActor
-from domain.kernel.db import Database
-from domain.kernel.errors import Unavailable
-from domain.startup import load_tables
-from thalweg.embedded.postgres import Postgres
-from thalweg.embedded.valkey import Valkey
+from tests.faults.house import House, kill
 
 pytestmark = pytest.mark.faults
 
@@ -44,83 +33,42 @@ INVOCATIONS = int(os.environ.get("THALWEG_TEST_FAULT_INVOCATIONS", "60"))
 CLIENTS = 6
 FAULTS = ("worker", "worker", "api", "scheduler", "valkey", "postgres")
 TOPICS = ("audits of suppliers", "certificates of gaskets", "the move of the warehouse", "overtime in May", "a recall")
-PARTS = {
-    "api": ("serve",),
-    "worker": ("worker", "--queue", "interactive"),
-    "scheduler": ("scheduler",),
-}
 
 
-class House:
-    """The platform's processes, started again when they die, on servers that can be killed."""
+class Platform(House):
+    """The API, an interactive worker and a scheduler."""
 
-    def __init__(self, folder: Path) -> None:
-        self.postgres, self.valkey = Postgres(folder / "postgres"), Valkey(folder / "valkey")
-        database_url = self.postgres.start()
-        migrations.upgrade(database_url)
-        load_tables()
-        self.database = Database(database_url)
+    PARTS: ClassVar = {
+        "api": ("serve",),
+        "worker": ("worker", "--queue", "interactive"),
+        "scheduler": ("scheduler",),
+    }
+
+    def settings(self) -> Mapping[str, str]:
+        return {"THALWEG_LIMITS": "thalium.invoke=1000000/minute", "THALWEG_STREAM_HEARTBEAT_SECONDS": "1"}
+
+    def furnish(self) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
-        self.environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("THALWEG_")},
-            "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")]),
-            "THALWEG_ENVIRONMENT": "test",
-            "THALWEG_DATABASE_URL": database_url,
-            "THALWEG_REDIS_URL": self.valkey.start(),
-            "THALWEG_SECRET_KEYS": f"test:{crypto.KeyRing.new_key()}",
-            "THALWEG_DATA_DIR": str(folder / "data"),
-            "THALWEG_LIMITS": "thalium.invoke=1000000/minute",
-            "THALWEG_STREAM_HEARTBEAT_SECONDS": "1",
-        }
-        self.log_path = folder / "processes.log"
-        self.log = self.log_path.open("ab")
         with self.database.context(SystemActor("test"), None, platform=True) as ctx:
             self.organisation = identity.create_organisation(
                 ctx, name="Survivors", slug="survivors", plan="enterprise"
             ).id
         with self.database.context(SystemActor("test"), self.organisation) as ctx:
             self.brain: UUID = brains.create_brain(ctx, name="Brain", slug="brain").id
-            self.key = identity.issue_api_key(ctx, "test", ["invoke"], "thalium")[1]
+            self.api_key = identity.issue_api_key(ctx, "test", ["invoke"], "thalium")[1]
         self.url = f"http://127.0.0.1:{self.port}/thalium/v1/brain/{self.brain}/invoke"
         self.heard, self.listening = 0, INVOCATIONS
-        self.children = {name: self._spawn(name) for name in PARTS}
-        self.closing = threading.Event()
-        self.supervisor = threading.Thread(target=self._supervise, daemon=True)
-        self.supervisor.start()
 
-    def close(self) -> None:
-        self.closing.set()
-        self.supervisor.join()
-        for child in self.children.values():
-            child.kill()
-            child.wait()
-        self.database.dispose()
-        self.valkey.stop()
-        self.postgres.stop()
-        self.log.close()
+    def command(self, name: str) -> list[str]:
+        return super().command(name) + (["--port", str(self.port)] if name == "api" else [])
 
     def strike(self, fault: str, chance: random.Random) -> None:
-        if fault in PARTS:
-            _kill(self.children[fault])
-            return
-        server = self.postgres if fault == "postgres" else self.valkey
-        _kill(server.process)
-        server.stop()
-        time.sleep(chance.uniform(0, 0.5))
-        url = server.start()
-        assert url == self.environment["THALWEG_DATABASE_URL" if fault == "postgres" else "THALWEG_REDIS_URL"]
-
-    def ask(self, query: str) -> list[tuple[Any, ...]]:
-        """Rows of a query, as soon as the database answers."""
-        for _ in range(100):
-            try:
-                with self.database.context(SystemActor("test"), None, platform=True) as ctx:
-                    return [tuple(row) for row in ctx.session.execute(text(query)).all()]
-            except Unavailable:
-                time.sleep(0.1)
-        raise AssertionError("the database did not come back")
+        if fault in self.PARTS:
+            kill(self.children[fault])
+        else:
+            self.strike_server(self.postgres if fault == "postgres" else self.valkey, chance)
 
     def work_goes_on(self, events: int) -> None:
         """Until clients have heard that many more events: killing what is only starting would prove nothing."""
@@ -128,27 +76,11 @@ class House:
         while self.heard < goal and time.monotonic() < end and self.listening:
             time.sleep(0.01)
 
-    def _supervise(self) -> None:
-        while not self.closing.wait(0.1):
-            for name, child in list(self.children.items()):
-                if child.poll() is not None:
-                    self.children[name] = self._spawn(name)
-
-    def _spawn(self, name: str) -> subprocess.Popen[bytes]:
-        port = ("--port", str(self.port)) if name == "api" else ()
-        return subprocess.Popen(
-            [sys.executable, "-m", "thalweg", *PARTS[name], *port, "--parent", str(os.getpid())],
-            cwd=ROOT,
-            env=self.environment,
-            stdout=self.log,
-            stderr=self.log,
-        )
-
 
 class Client:
     """A partner's client. `events` are what it heard, in its order; it never asks for one twice."""
 
-    def __init__(self, house: House, number: int) -> None:
+    def __init__(self, house: Platform, number: int) -> None:
         self.house, self.number = house, number
         self.key = str(uuid4())
         self.events: list[tuple[str, str, Any]] = []
@@ -181,7 +113,7 @@ class Client:
         return bool(self.events) and self.events[-1][1] == "full.artifact"
 
     def _listen(self) -> None:
-        headers = {"X-API-Key": self.house.key, "Idempotency-Key": self.key}
+        headers = {"X-API-Key": self.house.api_key, "Idempotency-Key": self.key}
         if self.events:
             headers["Last-Event-ID"] = self.events[-1][0]
         with httpx.stream("POST", self.house.url, json=self.body, headers=headers, timeout=5) as reply:
@@ -203,19 +135,13 @@ class Client:
 
 
 @pytest.fixture
-def house() -> Iterator[House]:
-    # Not pytest's folder: it is private, and Postgres runs as a user of its own where we are root.
-    with tempfile.TemporaryDirectory(prefix="thalweg-faults-", ignore_cleanup_errors=True) as folder:
-        os.chmod(folder, 0o755)
-        made = House(Path(folder))
-        try:
-            yield made
-        finally:
-            made.close()
+def house() -> Iterator[Platform]:
+    with Platform.standing() as house:
+        yield house
 
 
 @pytest.mark.timeout(300 + 4 * INVOCATIONS)
-def test_no_invocation_is_lost_or_doubled_while_everything_is_killed(house: House) -> None:
+def test_no_invocation_is_lost_or_doubled_while_everything_is_killed(house: Platform) -> None:
     seed = int(os.environ.get("THALWEG_TEST_FAULT_SEED", time.time_ns() % 1_000_000))
     chance = random.Random(seed)
     print(f"seed {seed}, {INVOCATIONS} invocations")
@@ -257,10 +183,11 @@ def _heard_once(client: Client, seed: int) -> None:
         assert names.index("chain.partial") < names.index("full.artifact"), f"seed {seed}"
 
 
-def _kept_once(house: House, clients: list[Client], seed: int) -> None:
+def _kept_once(house: Platform, clients: list[Client], seed: int) -> None:
     """What the database holds is what the clients heard, once."""
     end = time.monotonic() + 60
-    while house.ask("SELECT 1 FROM job WHERE state <> 'done'"):
+    # What the scheduler promises meanwhile to other queues waits for workers that are not here.
+    while house.ask("SELECT 1 FROM job WHERE state <> 'done' AND queue = 'interactive'"):
         assert time.monotonic() < end, (
             f"seed {seed}: {house.ask('SELECT name, state, count(*) FROM job GROUP BY 1, 2')}"
         )
@@ -299,9 +226,3 @@ def _kept_once(house: House, clients: list[Client], seed: int) -> None:
         assert len(told) == len(set(told)), f"seed {seed}"
         assert written.get(trace, set()) == set(told), f"seed {seed}: memory is not what the artifact says"
         assert told, f"seed {seed}: nothing learnt"
-
-
-def _kill(process: subprocess.Popen[bytes] | None) -> None:
-    assert process is not None
-    process.send_signal(signal.SIGKILL)
-    process.wait()

@@ -9,28 +9,23 @@ from __future__ import annotations
 import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 import pytest
+from redis import Redis
 from sqlalchemy import text
 
-from domain import migrations
-from domain.kernel import crypto
-from domain.kernel.context import SystemActor
-from domain.kernel.db import Database
 from domain.kernel.errors import Unavailable
 from domain.kernel.outbox import enqueue
-from thalweg.embedded.postgres import Postgres
-from thalweg.embedded.valkey import Valkey
+from tests.faults.house import House, kill
+from thalweg import heartbeats
 
 pytestmark = pytest.mark.faults
 
@@ -40,44 +35,17 @@ JOBS = int(os.environ.get("THALWEG_TEST_FAULT_JOBS", "300"))
 FAULTS = ["worker"] * 5 + ["scheduler"] * 3 + ["valkey", "valkey emptied", "postgres"]
 
 
-class House:
-    """Two workers and two schedulers, restarted when they die, on servers that can be killed."""
+class Workshop(House):
+    """Two workers and two schedulers."""
 
-    def __init__(self, folder: Path) -> None:
-        self.postgres = Postgres(folder / "postgres")
-        self.valkey = Valkey(folder / "valkey")
-        self.folder = folder
-        self.log = (folder / "processes.log").open("ab")
-        self.database_url = self.postgres.start()
-        migrations.upgrade(self.database_url)
-        self.database = Database(self.database_url)
+    PARTS: ClassVar = {"worker 1": (), "worker 2": (), "scheduler 1": (), "scheduler 2": ()}
+
+    def furnish(self) -> None:
         with self.ctx() as ctx:
             ctx.session.execute(text("CREATE TABLE fault_row (number int, step text)"))
-        self.environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("THALWEG_")},
-            "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")]),
-            "THALWEG_DATABASE_URL": self.database_url,
-            "THALWEG_SECRET_KEYS": f"test:{crypto.KeyRing.new_key()}",
-            "THALWEG_REDIS_URL": self.valkey.start(),
-        }
-        self.children = {name: self._spawn(name) for name in ("worker 1", "worker 2", "scheduler 1", "scheduler 2")}
-        self.closing = threading.Event()
-        self.supervisor = threading.Thread(target=self._supervise, daemon=True)
-        self.supervisor.start()
 
-    def close(self) -> None:
-        self.closing.set()
-        self.supervisor.join()
-        for child in self.children.values():
-            child.kill()
-            child.wait()
-        self.database.dispose()
-        self.valkey.stop()
-        self.postgres.stop()
-        self.log.close()
-
-    def ctx(self) -> Any:
-        return self.database.context(SystemActor("test"), None, frozenset({"admin"}), platform=True)
+    def command(self, name: str) -> list[str]:
+        return [sys.executable, str(PROGRAM), name.split()[0]]
 
     def strike(self, fault: str, chance: random.Random) -> bool:
         """False: there was no worker at work to be killed."""
@@ -89,15 +57,13 @@ class House:
         elif fault == "scheduler":
             self.children[f"scheduler {chance.choice((1, 2))}"].kill()
         elif fault == "postgres":
-            _kill(self.postgres.process)
-            self.postgres.stop()
-            time.sleep(chance.uniform(0, 0.5))
-            assert self.postgres.start() == self.database_url
+            self.strike_server(self.postgres, chance)
+        elif fault == "valkey":
+            self.strike_server(self.valkey, chance)
         else:
-            _kill(self.valkey.process)
+            kill(self.valkey.process)
             self.valkey.stop()
-            if fault == "valkey emptied":
-                shutil.rmtree(self.valkey.folder / "appendonlydir")
+            shutil.rmtree(self.valkey.folder / "appendonlydir")
             time.sleep(chance.uniform(0, 0.5))
             assert self.valkey.start() == self.environment["THALWEG_REDIS_URL"]
         return True
@@ -106,7 +72,7 @@ class House:
         """A worker in the middle of a job. Killing those that only start would leave nobody to come so far."""
         end = time.monotonic() + 60
         while time.monotonic() < end and set(_states(self)) != {"done"}:
-            rows = _ask(self, "SELECT worker FROM job WHERE state = 'running'")
+            rows = self.ask("SELECT worker FROM job WHERE state = 'running'")
             busy = {int(worker.split(":")[1]) for (worker,) in rows}
             at_work = [child for child in self.children.values() if child.pid in busy and child.poll() is None]
             if at_work:
@@ -114,32 +80,15 @@ class House:
             time.sleep(0.05)
         return None
 
-    def _supervise(self) -> None:
-        while not self.closing.wait(0.1):
-            for name, child in list(self.children.items()):
-                if child.poll() is not None:
-                    self.children[name] = self._spawn(name)
-
-    def _spawn(self, name: str) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            [sys.executable, str(PROGRAM), name.split()[0]], env=self.environment, stdout=self.log, stderr=self.log
-        )
-
 
 @pytest.fixture
-def house() -> Iterator[House]:
-    # Not pytest's folder: it is private, and Postgres runs as a user of its own where we are root.
-    with tempfile.TemporaryDirectory(prefix="thalweg-faults-", ignore_cleanup_errors=True) as folder:
-        os.chmod(folder, 0o755)
-        house = House(Path(folder))
-        try:
-            yield house
-        finally:
-            house.close()
+def house() -> Iterator[Workshop]:
+    with Workshop.standing() as house:
+        yield house
 
 
 @pytest.mark.timeout(900)
-def test_no_job_is_lost_or_doubled_while_everything_is_killed(house: House) -> None:
+def test_no_job_is_lost_or_doubled_while_everything_is_killed(house: Workshop) -> None:
     seed = int(os.environ.get("THALWEG_TEST_FAULT_SEED", time.time_ns() % 1_000_000))
     chance = random.Random(seed)
     print(f"seed {seed}, {JOBS} jobs")
@@ -173,27 +122,31 @@ def test_no_job_is_lost_or_doubled_while_everything_is_killed(house: House) -> N
     assert max(attempts) > 1, f"seed {seed}: no kill fell into a job, this run proves little"
 
 
-@pytest.mark.timeout(120)
-def test_workers_and_schedulers_outlive_valkey_and_postgres(house: House) -> None:
+@pytest.mark.timeout(300)
+def test_workers_and_schedulers_outlive_valkey_and_postgres(house: Workshop) -> None:
     """Neither a restart nor an absence of some seconds ends a process: warm models stay warm."""
-    time.sleep(2.0)
     processes = {name: child.pid for name, child in house.children.items()}
+    with Redis.from_url(house.environment["THALWEG_REDIS_URL"]) as valkey:
+        up = time.monotonic() + 90
+        while set(processes.values()) - {sign.pid for sign in heartbeats.signs(valkey)}:
+            assert time.monotonic() < up, heartbeats.signs(valkey)
+            time.sleep(0.1)
     chance = random.Random(1)
     for fault in ("valkey", "postgres", "valkey emptied"):
         house.strike(fault, chance)
-    _kill(house.valkey.process)
+    kill(house.valkey.process)
     house.valkey.stop()
     time.sleep(3.0)
     house.valkey.start()
     _promise(house, 20)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while not _all_done(house, 20):
         assert time.monotonic() < deadline, _states(house)
         time.sleep(0.1)
     assert {name: child.pid for name, child in house.children.items()} == processes
 
 
-def _promise(house: House, jobs: int) -> None:
+def _promise(house: Workshop, jobs: int) -> None:
     """A producer that repeats a promise whose commit it is not sure of, under the same unique key."""
     for number in range(jobs):
         name = "fault.two_steps" if number % 2 else "fault.one_row"
@@ -208,29 +161,13 @@ def _promise(house: House, jobs: int) -> None:
             time.sleep(0.05)
 
 
-def _all_done(house: House, jobs: int) -> bool:
+def _all_done(house: Workshop, jobs: int) -> bool:
     return _states(house) == {"done": jobs}
 
 
-def _states(house: House) -> dict[str, int]:
-    return dict(_ask(house, "SELECT state, count(*) FROM job GROUP BY state"))
+def _states(house: Workshop) -> dict[str, int]:
+    return dict(house.ask("SELECT state, count(*) FROM job GROUP BY state"))
 
 
-def _attempts(house: House) -> dict[int, int]:
-    return dict(_ask(house, "SELECT attempts, count(*) FROM job GROUP BY attempts ORDER BY attempts"))
-
-
-def _ask(house: House, query: str) -> list[Any]:
-    for _ in range(100):
-        try:
-            with house.ctx() as ctx:
-                return [tuple(row) for row in ctx.session.execute(text(query)).all()]
-        except Unavailable:
-            time.sleep(0.1)
-    raise AssertionError("the database did not come back")
-
-
-def _kill(process: subprocess.Popen[bytes] | None) -> None:
-    assert process is not None
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+def _attempts(house: Workshop) -> dict[int, int]:
+    return dict(house.ask("SELECT attempts, count(*) FROM job GROUP BY attempts ORDER BY attempts"))

@@ -87,6 +87,7 @@ class FaultServer:
     def __init__(self):
         outer = self
         self.behave, self.seen = ["answer"], []
+        self.four = threading.Barrier(4)
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
@@ -144,6 +145,11 @@ class FaultServer:
                 self.begin()
                 self.words(TEXT * 20, 0.1)
                 self.close()
+
+            def together(self, argument, body):
+                """Answers nobody before four have asked."""
+                outer.four.wait(15)
+                self.answer(argument, body)
 
             def hang(self, argument, body):
                 time.sleep(5)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import time
 from contextlib import contextmanager
 from datetime import timedelta
 from uuid import uuid4
@@ -212,13 +211,16 @@ def test_what_happens_while_the_provider_is_asked_counts(home, server, monkeypat
     )
 
 
-def test_all_models_are_asked_at_once(home, server, monkeypatch):
+def test_all_models_are_asked_at_once(home, server):
+    server.behave = ["together"]
+    trial = home.try_(server.url, models=["a", "b", "c", "d"])
+    assert [(c["model"], c["valid"]) for c in trial.checks] == [(name, True) for name in "abcd"]
+
+
+def test_models_that_do_not_answer_in_time_are_said_to_be_late(home, server, monkeypatch):
     monkeypatch.setattr(byok, "SECONDS", 1.0)
     server.behave = ["hang"]
-    home.try_(server.url, models=["warm-up"])  # imports the client library
-    begun = time.monotonic()
     trial = home.try_(server.url, models=["a", "b", "c", "d"])
-    assert time.monotonic() - begun < 3.0
     assert [(c["model"], c["error_code"]) for c in trial.checks] == [(name, "timed_out") for name in "abcd"]
 
 

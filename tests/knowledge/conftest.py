@@ -20,56 +20,13 @@ from domain.inference import Drivers
 from domain.kernel.context import Actor, Ctx, SystemActor, UserActor
 from domain.kernel.db import Database
 from domain.kernel.outbox import Job
+from tests.fakes import FakeWork, Killed, Telling
 
 _names = itertools.count()
 READER = frozenset(
     {"documents:read", "documents:write", "documents:delete", "knowledge:read", "knowledge:write", "knowledge:delete"}
 )
 ADMIN = READER | {"documents:manage", "organisation:manage", "vector_stores:write", "vector_stores:delete"}
-
-
-class Killed(BaseException):
-    """What `kill -9` looks like from inside."""
-
-
-@dataclass
-class FakeWork:
-    """`domain.kernel.context.Work` without a queue. `die(point)` is asked at every boundary and may raise `Killed`."""
-
-    database: Database
-    organisation_id: UUID
-    die: Callable[[str], None] = lambda point: None
-    published: dict[str, dict[int, tuple[str, dict[str, Any]]]] = field(default_factory=dict)
-    seconds: float = 200.0
-    job_id: UUID = field(default_factory=uuid4)
-    attempt: int = 1
-    result: Mapping[str, Any] | None = None
-    done: bool = False
-
-    @contextmanager
-    def transaction(self) -> Iterator[Ctx]:
-        self.die("before a transaction")
-        with self.database.context(SystemActor("job"), self.organisation_id, frozenset({"admin"})) as ctx:
-            self._completing = False
-            yield ctx
-            self.die("before a commit")
-        self.done = self.done or self._completing
-        self.die("after a commit")
-
-    def complete(self, ctx: Ctx, result: Mapping[str, Any] | None = None) -> None:
-        self._completing, self.result = True, result
-
-    def heartbeat(self) -> None:
-        pass
-
-    def publish(self, channel: str, number: int, event: str, data: Mapping[str, Any]) -> None:
-        self.die("before a publication")
-        stream = self.published.setdefault(channel, {})
-        known = stream.setdefault(number, (event, dict(data)))
-        assert known == (event, dict(data)), "an event number was given twice to different events"
-
-    def remaining(self) -> float:
-        return self.seconds
 
 
 @dataclass
@@ -110,7 +67,7 @@ class World:
             return list(ctx.session.scalars(query.order_by(Job.id)))
 
     def work(self, **more: Any) -> FakeWork:
-        return FakeWork(self.database, self.organisation_id, published=self.streams, **more)
+        return Telling(self.database, self.organisation_id, published=self.streams, **more)
 
     def run(self, job: Job, work: FakeWork | None = None) -> None:
         """Run one promised job as its runner would, and mark it done."""

@@ -17,8 +17,10 @@ import psutil
 import pytest
 
 from domain.kernel.errors import Unavailable
+from domain.knowledge import chunking
 from domain.knowledge.extraction import blocks, sandbox
 from domain.knowledge.extraction.blocks import Unreadable
+from domain.knowledge.rules import Chunking
 
 LIMITS = sandbox.Limits(memory=400 << 20, seconds=20)
 SITE = Path(zipfile.__file__).parents[1]
@@ -116,6 +118,23 @@ def test_a_workbook_keeps_sheets_and_cells(tmp_path):
         ("heading", "Notes", None, "Notes"),
         ("row", "Notes", "A1:A1", "All prices without taxes"),
     ]
+
+
+def test_a_passage_of_several_sheets_says_where_it_begins_and_which_cells_hold_its_rows_there():
+    rows = [
+        blocks.Block("Prices", "heading", 1, sheet="Prices"),
+        blocks.Block("Part: Engine; Price: 1200", "row", sheet="Prices", cells="B9:C9"),
+        blocks.Block("Note: without taxes", "row", sheet="Prices", cells="A10:A10"),
+        blocks.Block("Part: Wheel; Stock: many", "row", sheet="Prices", cells="B11:AA11"),
+        blocks.Block("Notes", "heading", 1, sheet="Notes"),
+        blocks.Block("All of it is old", "row", sheet="Notes", cells="A1:A1"),
+    ]
+    whole = list(chunking.cut(rows, Chunking()))
+    told = [(each.heading, each.position["sheet"], each.position["cells"]) for each in whole]
+    assert told == [("Prices", "Prices", "A9:AA11")]
+    parts = list(chunking.cut(rows, Chunking(unit="characters", size=100, overlap=0)))
+    told = [(each.heading, each.position["sheet"], each.position["cells"]) for each in parts]
+    assert told == [("Prices", "Prices", "A9:AA11"), ("Notes", "Notes", "A1:A1")]
 
 
 def test_a_presentation_keeps_slides_and_notes(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -240,11 +241,8 @@ def test_a_collection_may_have_a_model_of_its_own_with_vectors_of_another_size(w
         def warm(self):
             pass
 
-    class Two:
-        embedder, embedders = drivers.embedder, {"test": Provider()}
-
     ada = world.person()
-    inference.bind(Two())
+    inference.bind(replace(drivers, embedders={"test": Provider()}))
     base = world.collection(ada, "knowledge_base", model="text-embedding-test")
     world.upload(
         ada, b"# Leave\n\nNotice is given three months ahead.", "a.md", collection_id=base, kind="knowledge_base"

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from domain import knowledge
+from domain.kernel.confine import bounds
 from domain.kernel.ledger import Ledger
 from domain.knowledge.extraction import sandbox
 from domain.knowledge.extraction.blocks import Unreadable
-from workers.limits import confine
 from workers.registry import load_jobs
 from workers.runner import Outcome, Runner
 
@@ -65,9 +65,7 @@ def test_reading_works_within_the_limits_of_a_forked_worker(tmp_path):
     if child == 0:
         code = 1
         try:
-            with open("/proc/self/statm") as statm:
-                mapped = int(statm.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
-            confine(memory=mapped + (768 << 20), cpu=60)
+            bounds.bound(memory=bounds.mapped() + (768 << 20), seconds=61, files=256, file_bytes=1 << 30)
             assert sandbox.read(tmp_path / "a.md", "md").characters > 5
             try:
                 sandbox.read(tmp_path / "b.pdf", "pdf")

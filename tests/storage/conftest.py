@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
 
@@ -18,6 +18,7 @@ from domain.kernel.db import Database
 from domain.kernel.ids import new_id
 from domain.storage import binding
 from domain.storage.ports import BlobStore
+from tests.fakes import FakeWork
 
 BUCKET = "thalweg-tests"
 
@@ -35,10 +36,10 @@ class World:
         return self.database.context(SystemActor("test"), organisation_id or self.organisation_id, **more)
 
     def work(self, organisation_id: UUID | None = None) -> FakeWork:
-        return FakeWork(self.database, organisation_id or self.organisation_id)
+        return FakeWork(self.database, organisation_id or self.organisation_id, seconds=60.0)
 
     def platform_work(self) -> FakeWork:
-        return FakeWork(self.database, None)
+        return FakeWork(self.database, None, seconds=60.0)
 
     def usage(self) -> storage.Usage:
         with self.context() as ctx:
@@ -52,39 +53,6 @@ class World:
         """Another organisation."""
         with self.database.context(SystemActor("test"), None, platform=True) as ctx:
             return identity.create_organisation(ctx, name="Other", slug=f"o-{new_id().hex}").id
-
-
-@dataclass
-class FakeWork:
-    """`domain.kernel.context.Work` without a queue."""
-
-    database: Database
-    organisation_id: UUID | None
-    job_id: UUID = field(default_factory=uuid4)
-    attempt: int = 1
-    done: bool = False
-
-    @contextmanager
-    def transaction(self) -> Iterator[Ctx]:
-        with self.database.context(
-            SystemActor("job:test"),
-            self.organisation_id,
-            frozenset({"admin"}),
-            platform=self.organisation_id is None,
-        ) as ctx:
-            yield ctx
-
-    def complete(self, ctx: Ctx, result: Mapping[str, Any] | None = None) -> None:
-        self.done = True
-
-    def heartbeat(self) -> None:
-        pass
-
-    def publish(self, channel: str, number: int, event: str, data: Mapping[str, Any]) -> None:
-        raise AssertionError("no job of storage publishes")
-
-    def remaining(self) -> float:
-        return 60.0
 
 
 @pytest.fixture

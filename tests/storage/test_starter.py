@@ -13,7 +13,8 @@ from openapi_schema_validator import OAS30Validator
 from referencing import Registry
 from referencing.jsonschema import DRAFT4
 
-from domain import storage
+from domain import conversations, storage
+from domain.kernel.context import ApiKeyActor
 from domain.kernel.errors import Invalid, NotFound, PaymentRequired
 from domain.kernel.pages import OffsetPage
 from generated.starter import requests
@@ -34,7 +35,7 @@ def fits(schema: str, body: Any) -> None:
 def ask(world: Any, **wishes: Any) -> tuple[dict[str, Any], str]:
     """Announce a file: the body, and the `Location`."""
     given = {"filename": "acme-2026.txt", "mime_type": "text/plain", "size_bytes": len(TEXT), **wishes}
-    with world.context() as ctx:
+    with world.context(surface="starter") as ctx:
         reply = operations.create_upload_url(ctx, requests.StoragePresignUploadRequest(**given))
     fits("StoragePresignUploadResponse", reply.body)
     return reply.body, reply.headers["Location"]
@@ -50,6 +51,13 @@ def arrive(world: Any, object_id: Any) -> None:
         storage.received(ctx, receiving, staged)
 
 
+def spoken(world: Any, tenant: UUID | None = None, surface: str = "starter", agent: str = "triage") -> UUID:
+    """A conversation with an agent."""
+    somebody, tenant = ApiKeyActor(uuid4(), None), tenant or world.organisation_id
+    with world.database.context(somebody, tenant, surface=surface) as ctx:
+        return conversations.create_conversation(ctx, agent=agent).id
+
+
 def listed(world: Any, **more: Any) -> dict[str, Any]:
     with world.context() as ctx:
         page: Any = operations.list_objects(ctx, more.pop("page", OffsetPage(20, 0)), **more)
@@ -58,7 +66,7 @@ def listed(world: Any, **more: Any) -> dict[str, Any]:
 
 
 def test_from_announcement_to_deletion(folder: Any) -> None:
-    conversation = uuid4()
+    conversation = spoken(folder)
     body, location = ask(folder, conversation_id=conversation, agent_key="data_analyst", metadata={"team": "growth"})
     assert (body["method"], body["expires_in_seconds"]) == ("PUT", 900)
     assert body["headers"] == {"Content-Type": "text/plain"}
@@ -103,6 +111,17 @@ def test_more_than_512_mib_and_unknown_types_are_broken_requests(folder: Any) ->
         with pytest.raises(Invalid):
             ask(folder, **wrong)
     ask(folder, size_bytes=512 << 20)
+
+
+def test_a_file_is_for_a_conversation_of_the_tenant_and_an_agent_that_there_is(folder: Any) -> None:
+    stranger, elsewhere = spoken(folder, folder.found()), spoken(folder, surface="thallus", agent="assistant")
+    for unknown in (uuid4(), stranger, elsewhere):
+        with pytest.raises(NotFound):
+            ask(folder, conversation_id=unknown)
+    for key in ("nobody", "assistant"):
+        with pytest.raises(NotFound):
+            ask(folder, agent_key=key)
+    assert listed(folder)["items"] == []
 
 
 def test_a_full_tenant_is_told_so(folder: Any) -> None:

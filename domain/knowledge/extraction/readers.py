@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
+import contextlib
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from domain.knowledge.extraction import office, paged, plain, sheets, web, word97
@@ -29,7 +31,27 @@ READERS: Mapping[str, Callable[[Path], Extracted]] = {
 }
 
 
-def warm() -> None:
-    """Import the libraries: about 0.7 s that each child would spend otherwise."""
-    for name in ("pypdfium2", "docx", "pptx", "python_calamine", "trafilatura", "lxml.html", "olefile", "pypdf"):
-        importlib.import_module(name)
+_LIBRARIES: Mapping[str, tuple[str, ...]] = {
+    "pdf": ("pypdfium2", "pypdf", "pypdf.filters", "encodings.utf_16_le"),
+    "docx": ("docx",),
+    "doc": ("olefile",),
+    "xlsx": ("python_calamine", "olefile"),
+    "pptx": ("pptx",),
+    "html": ("trafilatura", "lxml.html"),
+}
+
+
+def warm(kinds: Collection[str] = READERS.keys()) -> None:
+    """Import the libraries that these kinds are read with: about 0.7 s that each child would spend otherwise.
+
+    A child of a process with threads needs them loaded: of a module that another thread is just importing it would wait
+    for the end for ever.
+    """
+    for kind in kinds:
+        for name in _LIBRARIES.get(kind, ()):
+            importlib.import_module(name)
+    from charset_normalizer.constant import IANA_SUPPORTED  # among which an encoding is guessed
+
+    for encoding in IANA_SUPPORTED:
+        with contextlib.suppress(LookupError):  # one of another system
+            codecs.lookup(encoding)

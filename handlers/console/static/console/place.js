@@ -15,6 +15,7 @@ export function openCitation(citation) {
       documentId: citation.document_id,
       chunkId: citation.chunk_id,
       page: citation.page,
+      place: citation,
       title: citation.title,
       words: citation.snippet,
       marks: [],
@@ -29,24 +30,26 @@ export function openCitation(citation) {
 }
 
 /**
- * Show a document at a passage; at its beginning without `chunkId`. `words`: what was cited, in case the document is gone.
+ * Show a document at a passage; at its beginning without `chunkId`. `words`: what was cited, in case the document is gone,
+ * and `place` where it stood.
  * `marks`: spans of the passage to highlight.
  */
-export function openPlace({ documentId, chunkId = null, page = null, title = "", words = "", marks = [] }) {
+export function openPlace({ documentId, chunkId = null, page = null, place = {}, title = "", words = "", marks = [] }) {
   const dialog = sheet(title || "Document", "");
-  show(dialog, { documentId, chunkId, page, words, marks }).catch((failed) => {
+  const gone = words ? { text: words, page: place.page, sheet: place.sheet, cells: place.cells } : null;
+  show(dialog, { documentId, chunkId, page, gone, marks }).catch((failed) => {
     if (failed instanceof SignedOut) {
       dialog.close();
       tell(failed);
       return;
     }
-    const gone = failed instanceof Failure && failed.status === 404;
-    dialog.facts.textContent = gone ? "The document is not there any more. This is what was cited:" : failed.message;
-    dialog.body.replaceChildren(...(words ? [passage({ text: words }, { cited: true })] : []));
+    const away = failed instanceof Failure && failed.status === 404;
+    dialog.facts.textContent = away ? "The document is not there any more. This is what was cited:" : failed.message;
+    dialog.body.replaceChildren(...(gone ? [passage(gone, { cited: true })] : []));
   });
 }
 
-async function show(dialog, { documentId, chunkId, page, words, marks }) {
+async function show(dialog, { documentId, chunkId, page, gone, marks }) {
   const path = { document_id: documentId };
   const [held, first] = await Promise.all([
     call("getDocument", { path }),
@@ -65,7 +68,7 @@ async function show(dialog, { documentId, chunkId, page, words, marks }) {
   const at = chunkId ? await passages.find(chunkId, page && held.page_count ? page / held.page_count : 0) : 0;
   if (first.total === 0 || at === null) {
     dialog.body.replaceChildren(el("p", { class: "soft" }, first.total ? "This passage is not there any more: the document was read in anew." : "It has no passages yet."),
-      ...(words ? [passage({ text: words }, { cited: true })] : []));
+      ...(gone ? [passage(gone, { cited: true })] : []));
     return;
   }
   let from = chunkId ? Math.max(0, at - AROUND) : 0;
@@ -143,14 +146,21 @@ class Passages {
 
 function passage(chunk, { cited = false, marks = [], total = 0 } = {}) {
   const where = [
-    chunk.page ? `Page ${chunk.page}` : null,
-    chunk.heading,
+    capital(stands(chunk)),
+    chunk.heading === chunk.sheet ? null : chunk.heading,
     chunk.index === undefined ? null : `passage ${chunk.index + 1}${total ? ` of ${total}` : ""}`,
   ].filter(Boolean).join(" · ");
   return el("article", { class: cited ? "passage cited" : "passage", "aria-current": cited ? "true" : null },
     where ? el("p", { class: "soft where" }, cited ? el("span", { class: "mark" }, "The place") : null, cited ? " " : null, where) : null,
     el("p", { class: "words" }, marked(chunk.text, marks)));
 }
+
+/** Where something stands in its document, in words; empty where that has no places. */
+export function stands({ page, sheet, cells }) {
+  return [page ? `page ${page}` : null, sheet ? `sheet “${sheet}”` : null, cells ? `cells ${cells}` : null].filter(Boolean).join(", ");
+}
+
+const capital = (words) => words.charAt(0).toUpperCase() + words.slice(1);
 
 /** Text with spans of it highlighted. Places are in characters as the contract counts them: code points. */
 export function marked(text, spans) {

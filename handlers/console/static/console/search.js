@@ -1,7 +1,7 @@
 // Searching in what documents say: passages with the words of the question highlighted, and the place of each.
 import { call } from "./api.js";
 import { byId, el, many, say } from "./dom.js";
-import { marked, openPlace } from "./place.js";
+import { marked, openPlace, stands } from "./place.js";
 
 const MOST = 20;
 let visit = 0;
@@ -34,9 +34,9 @@ export function close() {
 
 function match(one) {
   const percent = Math.round(one.score * 100);
-  const where = one.citation.page ? `page ${one.citation.page}` : null;
+  const where = stands(one.citation);
   const open = () => openPlace({
-    documentId: one.document_id, chunkId: one.chunk_id, page: one.citation.page, title: one.citation.title, words: one.text, marks: one.highlights,
+    documentId: one.document_id, chunkId: one.chunk_id, page: one.citation.page, place: one.citation, title: one.citation.title, words: one.text, marks: one.highlights,
   });
   return el("li", { class: "match" },
     el("div", { class: "match-head" },

@@ -1,7 +1,7 @@
 // Messages: questions as they were written, answers as Markdown with their sources, and an answer that is on its way.
 import { el, time } from "./dom.js";
 import { markdown } from "./markdown.js";
-import { openCitation } from "./place.js";
+import { openCitation, stands } from "./place.js";
 import { Work } from "./work.js";
 
 const MODES = { ask: "asked", research: "researched", investigate: "investigated" };
@@ -35,12 +35,12 @@ function fill(body, text, citations) {
     el("summary", {}, `What it rests on (${citations.length})`),
     el("ol", {}, citations.map((each) => el("li", { value: each.index },
       el("button", { type: "button", class: "link source", onclick: () => openCitation(each) }, each.title),
-      each.page ? el("span", { class: "soft" }, ` page ${each.page}`) : null,
+      stands(each) ? el("span", { class: "soft" }, ` ${stands(each)}`) : null,
       each.snippet ? el("p", { class: "soft snippet" }, each.snippet) : null))))];
 }
 
 function cite(source) {
-  const where = source.page ? `${source.title}, page ${source.page}` : source.title;
+  const where = [source.title, stands(source)].filter(Boolean).join(", ");
   return el("button", { type: "button", class: "cite", title: where, "aria-label": `Source ${source.index}: ${where}`, onclick: () => openCitation(source) }, String(source.index));
 }
 
