@@ -1,13 +1,13 @@
-"""Turns: how soon one begins, and a thousand that stream at once.
+"""Turns: how soon one begins, how soon one ends that is cancelled, and a thousand that stream at once.
 
-    python benchmarks/turns.py [--turns 1000] [--words 60] [--seconds 30] [--starts 200]
+    python benchmarks/turns.py [--turns 1000] [--words 60] [--seconds 30] [--starts 200] [--cancels 40]
 
 The platform as it runs: API, scheduler and workers as processes of their own on Postgres and Valkey, asked over HTTP as
 Thallus. (1) From the POST to the first event on the stream, one turn after the other, with the quoting assistant and
-warm workers. (2) `--turns` people ask at once; a model on loopback that speaks OpenAI's protocol says `--words` words
-to each of them, evenly over `--seconds`. Every client goes away in the middle of its answer and comes back with the
-number of the last event that it saw. Counted is who got every event once, in order, and the whole answer. Prints a
-table and writes reports/turns.json.
+warm workers. (2) From a cancellation to the last event, while a model on loopback that speaks OpenAI's protocol says
+`--words` words evenly over `--seconds`. (3) `--turns` people ask that model at once. Every client goes away in the
+middle of its answer and comes back with the number of the last event that it saw. Counted is who got every event once,
+in order, and the whole answer. Prints a table and writes reports/turns.json.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "src"), str(ROOT / "benchmarks")]
@@ -39,16 +40,23 @@ from peers.process import Server  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 
-from domain import billing, identity, migrations, startup  # noqa: E402
+from domain import billing, conversations, identity, migrations, startup  # noqa: E402
 from domain.kernel import crypto  # noqa: E402
-from domain.kernel.context import AnonymousActor, SystemActor  # noqa: E402
+from domain.kernel.context import AnonymousActor, SystemActor, UserActor  # noqa: E402
 from domain.kernel.db import Database  # noqa: E402
 from thalweg.embedded.postgres import Postgres  # noqa: E402
 from thalweg.embedded.valkey import Valkey  # noqa: E402
 
 BASE = "/thallus/api/v1/chat"
-TARGETS = {"first_event_p95_ms": 150.0, "whole": "every turn"}
+TARGETS = {"first_event_p95_ms": 150.0, "cancelled_p95_ms": 1000.0, "whole": "every turn"}
 QUESTION = "When are invoices paid, and who signs them?"
+
+
+@dataclass(frozen=True)
+class Person:
+    headers: dict[str, str]
+    account_id: UUID
+    organisation_id: UUID
 
 
 @dataclass
@@ -167,8 +175,8 @@ def platform(environment: dict[str, str], folder: Path, name: str) -> Iterator[t
         log.close()
 
 
-def people(environment: dict[str, str], number: int) -> list[dict[str, str]]:
-    """The headers of so many people of one organisation on Thallus' largest plan, signed in."""
+def people(environment: dict[str, str], number: int) -> list[Person]:
+    """So many people of one organisation on Thallus' largest plan, signed in."""
     startup.load_tables()
     crypto.use(crypto.KeyRing(dict([environment["THALWEG_SECRET_KEYS"].split(":", 1)])))
     identity.tokens.configure(environment["THALWEG_PUBLIC_URL"])
@@ -194,7 +202,8 @@ def people(environment: dict[str, str], number: int) -> list[dict[str, str]]:
                 account = identity.accounts.get(ctx, account_id)
                 belonging = identity.signin.choose_organisation(ctx, account)
                 signed = identity.sessions.open_session(ctx, account, belonging, surface="thallus", method="password")
-                found.append({"Authorization": f"Bearer {signed.access_token}"})
+                headers = {"Authorization": f"Bearer {signed.access_token}"}
+                found.append(Person(headers, account_id, organisation_id))
     finally:
         database.dispose()
     return found
@@ -238,12 +247,12 @@ def _heard(turn: Turn, data: dict[str, Any]) -> None:
         turn.ended = time.monotonic()
 
 
-async def one_after_the_other(url: str, headers: list[dict[str, str]], starts: int) -> list[float]:
+async def one_after_the_other(url: str, asking: list[Person], starts: int) -> list[float]:
     """Seconds from POST to first event."""
     taken = []
     async with httpx.AsyncClient(base_url=url, timeout=60) as client:
         for number in range(starts + 10):
-            turn = Turn(headers[number % len(headers)])
+            turn = Turn(asking[number % len(asking)].headers)
             await ask(client, turn, leave_after=None)
             if turn.refused or not turn.first:
                 raise SystemExit(f"a turn was not answered: {turn.refused}")
@@ -252,8 +261,37 @@ async def one_after_the_other(url: str, headers: list[dict[str, str]], starts: i
     return taken
 
 
-async def all_at_once(url: str, headers: list[dict[str, str]], words: int) -> list[Turn]:
-    turns = [Turn(each) for each in headers]
+async def cancelled(url: str, asking: list[Person], database_url: str, number: int) -> list[float]:
+    """Seconds from the commit of a cancellation to the event that ends the turn, while the model speaks."""
+    database = Database(database_url)
+
+    def cancel(person: Person, task: UUID) -> None:
+        with database.context(UserActor(person.account_id), person.organisation_id, surface="thallus") as ctx:
+            conversations.cancel(ctx, task)
+
+    taken = []
+    async with httpx.AsyncClient(base_url=url, timeout=60) as client:
+        for at in range(number):
+            person = asking[at % len(asking)]
+            body = {"message": QUESTION, "mode": "ask"}
+            reply = await client.post(f"{BASE}/stream", json=body, headers=person.headers)
+            task = reply.raise_for_status().json()["task_id"]
+            stopped, kind = 0.0, ""
+            async with client.stream("GET", f"{BASE}/{task}/progress", headers=person.headers) as stream:
+                async for line in stream.aiter_lines():
+                    kind = json.loads(line[6:])["update_type"] if line.startswith("data: ") else kind
+                    if kind == "text_delta" and not stopped:
+                        await asyncio.to_thread(cancel, person, UUID(task))
+                        stopped = time.monotonic()
+            if kind != "error":
+                raise SystemExit(f"a cancelled turn ended with {kind}")
+            taken.append(time.monotonic() - stopped)
+    database.dispose()
+    return taken
+
+
+async def all_at_once(url: str, asking: list[Person], words: int) -> list[Turn]:
+    turns = [Turn(each.headers) for each in asking]
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=50)
     async with httpx.AsyncClient(base_url=url, timeout=300, limits=limits) as client:
         await asyncio.gather(*(ask(client, turn, leave_after=words // 2) for turn in turns))
@@ -276,6 +314,7 @@ def main() -> None:
     parser.add_argument("--words", type=int, default=60, help="that the model says to each")
     parser.add_argument("--seconds", type=float, default=30, help="that it takes for them")
     parser.add_argument("--starts", type=int, default=200, help="turns whose first event is timed")
+    parser.add_argument("--cancels", type=int, default=40, help="turns that are cancelled in the middle")
     parser.add_argument("--speak", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.speak:
@@ -311,23 +350,23 @@ def _measure(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
             "load": [round(value, 1) for value in os.getloadavg()],
             "targets": TARGETS,
         }
-        wide = {"THALWEG_LIMITS": "thallus.chat=100000/minute"} if given.starts else {}
-        with platform(environment | wide, folder, "quoting") as (api, _):
-            headers = people(environment, 5)
-            taken = uvloop.run(one_after_the_other(api.url, headers, given.starts))
+        environment["THALWEG_LIMITS"] = "thallus.chat=100000/minute"
+        with platform(environment, folder, "quoting") as (api, _):
+            taken = uvloop.run(one_after_the_other(api.url, people(environment, 5), given.starts))
             report["first_event_ms"] = {f"p{at}": percentile(taken, at) for at in (50, 95, 99)}
         streaming = environment | {
             "THALWEG_MODEL": "openai:stub",
             "THALWEG_OPENAI_BASE_URL": address,
             "THALWEG_OPENAI_API_KEY": "none",
             "THALWEG_INTERACTIVE_THREADS": str(given.turns),
-            "THALWEG_LIMITS": "thallus.chat=100000/minute",
         }
         with platform(streaming, folder, "streaming") as (api, pids):
-            headers = people(environment, given.turns)
+            asking = people(environment, given.turns)
+            stopped = uvloop.run(cancelled(api.url, asking, environment["THALWEG_DATABASE_URL"], given.cancels))
+            report["cancelled_ms"] = {f"p{at}": percentile(stopped, at) for at in (50, 95, 99)}
             before = {name: memory_of(pid) for name, pid in pids.items()}
             began = time.monotonic()
-            turns = uvloop.run(all_at_once(api.url, headers, given.words))
+            turns = uvloop.run(all_at_once(api.url, asking, given.words))
             report["all_at_once"] = {
                 "seconds": round(time.monotonic() - began, 1),
                 "refused": sum(bool(turn.refused) for turn in turns),
@@ -362,6 +401,9 @@ def _print(report: dict[str, Any]) -> None:
     for at in ("p50", "p95", "p99"):
         aim = "150" if at == "p95" else ""
         table.add_row(f"POST to first event, quoting assistant, {at} ms", f"{first[at]}", aim)
+    for at in ("p50", "p95", "p99"):
+        aim = "1000" if at == "p95" else ""
+        table.add_row(f"cancellation to last event, {at} ms", f"{report['cancelled_ms'][at]}", aim)
     turns = report["turns"]
     table.add_row(f"{turns} at once: whole and in order, over a reconnect", f"{together['whole']}", f"{turns}")
     table.add_row("the same, refused", f"{together['refused']}", "0")

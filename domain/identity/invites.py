@@ -16,7 +16,7 @@ from domain.identity.policies import policy_of
 from domain.kernel import crypto
 from domain.kernel.context import Ctx, actor_name
 from domain.kernel.db import acting_for
-from domain.kernel.errors import Forbidden, NotFound, PaymentRequired
+from domain.kernel.errors import Forbidden, NotFound
 from domain.kernel.ids import new_id
 from domain.kernel.pages import OffsetPage, Page
 
@@ -149,7 +149,7 @@ def accept(ctx: Ctx, invite: Invite, account: Account, *, source: str = "invite"
     """Make an account an active member of the organisation that a redeemed invitation names; the organisation's id.
 
     Raises `InviteRefused` (fact `reason`: `invite_revoked`) for one who is disabled there and where the organisation is
-    gone, `PaymentRequired` without a free seat.
+    gone, `PaymentRequired` without a free seat on the surface that asks for one.
     """
     assert invite.organisation_id is not None
     assert invite.role is not None
@@ -161,7 +161,8 @@ def accept(ctx: Ctx, invite: Invite, account: Account, *, source: str = "invite"
         waiting = memberships.find(inside, account.id, lock=True)
         if waiting is not None and waiting.status == "disabled":
             raise InviteRefused("The invitation was taken back.", reason="invite_revoked")
-        memberships.take_seat(inside, waiting)
+        if ctx.surface == memberships.SEATED_ON:
+            memberships.take_seat(inside, waiting)
         if waiting is None:
             memberships.add(inside, account.id, invite.role, source=source)
         elif waiting.status != "active":
@@ -188,9 +189,8 @@ def register(
 ) -> Registered:
     """Sign up: with an organisation of one's own, or with a token into the one that invites.
 
-    Raises `InvalidToken` for an invitation that does not let in, or into an organisation without a free seat;
-    `WeakPassword`, `Invalid`. An address that has an account is answered like any other (see `accounts.register`), and
-    the invitation stays good for its owner.
+    Raises `InvalidToken` for an invitation that does not let in, `WeakPassword`, `Invalid`. An address that has an
+    account is answered like any other (see `accounts.register`), and the invitation stays good for its owner.
     """
     if invite_token is None:
         return accounts.register(ctx, surface, email=email, password=password, name=name, language=language)
@@ -213,8 +213,6 @@ def register(
         return Registered(None, expires_at)
     try:
         accept(ctx, invite, account)
-    except PaymentRequired:
-        raise InvalidToken("The organisation has no free seat. Ask whoever has invited you.") from None
     except InviteRefused as refused:
         raise InvalidToken(refused.message) from None
     accounts.send_verification(ctx, account, policy)

@@ -16,7 +16,8 @@ from domain.kernel.context import ApiKeyActor, Ctx, UserActor
 from domain.kernel.db import across_organisations, acting_for
 from domain.kernel.errors import Conflict, NotFound, Unauthenticated
 
-SEATS = "beeflow.users"
+SEATED_ON, SEATS = "beeflow", "beeflow.users"
+"""The surface whose ways in ask for a seat, and what its plans call them. Other products sell theirs with teams."""
 SEATED = ("active", "invited", "disabled")
 """The states in which a member takes a seat of the plan."""
 

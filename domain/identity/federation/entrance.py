@@ -109,9 +109,10 @@ def _into(ctx: Ctx, vouched: Vouched, account: Account | None, organisation_id: 
     if not settings.provision_from_sso:
         raise NotAdmitted("signup_disabled")
     _of_a_welcome_domain(settings, vouched.email)
-    with acting_for(ctx, organisation_id) as inside:
+    if ctx.surface == memberships.SEATED_ON:
         try:
-            memberships.take_seat(inside)
+            with acting_for(ctx, organisation_id) as inside:
+                memberships.take_seat(inside)
         except PaymentRequired:
             raise NotAdmitted("no_free_seat") from None
     made = account or _made(ctx, vouched)
