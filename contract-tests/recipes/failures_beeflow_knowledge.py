@@ -78,6 +78,7 @@ def another_document_by_the_same_key(world: World) -> Call:
 def base_that_is_being_read_anew(world: World) -> Call:
     call = about(world)
     assert call.who is not None
+    world.rest("worker-default")  # it would be done before it is asked for again
     asked(world, call.who, "POST", f"/knowledge/{call.path['id']}/reindex")
     return call
 

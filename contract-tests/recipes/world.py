@@ -139,7 +139,7 @@ class World:
             self.afterwards.pop()()
 
     def rest(self, name: str = "worker") -> None:
-        """Nobody works on turns and trials until the test is over."""
+        """A worker stands still until the test is over: `worker` is the one of turns and trials."""
         group = self.processes[name].pid
         os.killpg(group, signal.SIGSTOP)
         self.afterwards.append(lambda: os.killpg(group, signal.SIGCONT))
