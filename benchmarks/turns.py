@@ -72,6 +72,7 @@ class Turn:
     last_event: str = ""
     last_id: str = "0"
     refused: str = ""
+    failed: str = ""
 
     def whole(self, words: int) -> bool:
         """Every event once, in order, and the answer that the model gave."""
@@ -245,6 +246,7 @@ def _heard(turn: Turn, data: dict[str, Any]) -> None:
     turn.text += data.get("delta", "")
     if kind in ("complete", "error"):
         turn.ended = time.monotonic()
+        turn.failed = json.dumps(data.get("error"))[:200] if kind == "error" else ""
 
 
 async def one_after_the_other(url: str, asking: list[Person], starts: int) -> list[float]:
@@ -381,8 +383,8 @@ def _measure(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
             odd = next((turn for turn in turns if not turn.whole(given.words)), None)
             if odd is not None:
                 report["all_at_once"]["first_that_was_not"] = {
-                    "refused": odd.refused, "last_event": odd.last_event, "events": len(odd.numbers),
-                    "words": len(odd.text.split()),
+                    "refused": odd.refused, "failed": odd.failed, "last_event": odd.last_event,
+                    "events": len(odd.numbers), "words": len(odd.text.split()),
                 }  # fmt: skip
         return report
     finally:

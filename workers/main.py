@@ -73,9 +73,10 @@ def run_worker(
 
     def runner() -> Runner:
         return Runner(
-            # Transactions are short: a few connections serve many threads that wait for models.
+            # Transactions are short: a few connections serve many threads that wait for models. They stay open: what
+            # overflows is connected anew for each transaction.
             Database(
-                database_url, pool_size=2, max_overflow=min(threads + 1, 10), application_name=f"thalweg worker {queue}"
+                database_url, pool_size=min(threads + 1, 10), max_overflow=2, application_name=f"thalweg worker {queue}"
             ),
             Ledger(database_url, name=f"worker {queue}"),
             registry,

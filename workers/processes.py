@@ -28,6 +28,7 @@ from rq import Queue, SimpleWorker, worker_registration
 from rq.exceptions import DequeueTimeout, StopRequested
 from rq.job import Job
 from rq.serializers import JSONSerializer
+from rq.utils import now
 from rq.worker import WorkerStatus
 
 from domain.kernel.confine import bounds
@@ -163,6 +164,7 @@ class _Worker(SimpleWorker):
         """Only RQ's list of workers: rows are swept by `workers.sweeper`, which knows what became of them."""
         for queue in self.queues:
             worker_registration.clean_worker_registry(queue)
+        self.last_cleaned_at = now()  # type: ignore[assignment]  # else it is due again before the next doorbell
 
     def clean_group_registries(self) -> None:
         """There are no groups."""

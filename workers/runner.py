@@ -13,7 +13,7 @@ import random
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol
@@ -249,6 +249,9 @@ class Runner:
     def extend(self, claim: Claim) -> bool:
         return self._ledger.extend(claim, lease=self.lease)
 
+    def extend_all(self, claims: Sequence[Claim]) -> None:
+        self._ledger.extend_all(claims, lease=self.lease)
+
     def publish(self, channel: str, number: int, event: str, data: Mapping[str, Any]) -> None:
         if self._publisher is None:
             raise RuntimeError("this worker was started without a publisher")
@@ -355,13 +358,11 @@ class Keeper(threading.Thread):
         while not self._stop_asked.wait(self._runner.lease / 3):
             self._also()
             running = list(self._runner.running.values())
-            for claim in running:
-                if claim.token not in seen:  # younger than a third of its lease
-                    continue
-                try:
-                    self._runner.extend(claim)
-                except Exception:
-                    log.warning("job lease not extended", job_id=str(claim.id), exc_info=True)
+            try:
+                # Not those that are younger than a third of their lease.
+                self._runner.extend_all([claim for claim in running if claim.token in seen])
+            except Exception:
+                log.warning("job leases not extended", exc_info=True)
             seen = {claim.token for claim in running}
 
     def stop(self) -> None:

@@ -30,6 +30,9 @@ LONGEST_DELTA = 50_000
 """Characters of one event, however much a model says in one breath."""
 LOOK = 0.3
 """Seconds between two looks at whether the turn is to stop."""
+SHARE, LONGEST = 10, 3.0
+"""A write waits for so many times as long as the last one took, at most so many seconds: where many turns write at once
+each writes more seldom, and more."""
 
 
 def channel(turn_id: UUID) -> str:
@@ -64,6 +67,7 @@ class Journal:
         self._whose: tuple[str | None, int, str] = (None, 0, "")
         self._waiting_since: float | None = None
         self._written_at = 0.0
+        self._took = 0.0
         self._looked_at = time.monotonic()
         self._steps: dict[str, dict[str, Any]] = {}
         self._partial: dict[str, str] = {}
@@ -106,6 +110,7 @@ class Journal:
     def _writing(self, *, stops: bool) -> Iterator[Writer]:
         words, self._words, self._waiting_since = self._words, [], None
         number = self._number
+        began = time.monotonic()
         try:
             with self.work.transaction() as ctx:
                 state, asked = ctx.session.execute(
@@ -130,13 +135,18 @@ class Journal:
             self._number, self._words = number, [*words, *self._words]
             self._waiting_since = time.monotonic() if self._words else None
             raise
-        self._looked_at = self._written_at = time.monotonic()
         for name, output in writer.steps:
             self._steps[name] = output
         if words and self._kind == events.TEXT_DELTA:
             step = self._whose[2]
             self._partial[step] = self._partial.get(step, "") + "".join(words)
         self._publish(writer.written)
+        self._looked_at = self._written_at = time.monotonic()
+        self._took = self._written_at - began
+
+    def _every(self, seconds: float) -> float:
+        """Seconds between two writes, or looks, that are `seconds` apart where nothing is slow."""
+        return max(seconds, min(LONGEST, SHARE * self._took))
 
     def committed(self, writer: Writer) -> None:
         """What a `Writer` has written in a transaction of the caller's is there now."""
@@ -155,7 +165,8 @@ class Journal:
     # --- words ------------------------------------------------------------------------------------
 
     def say(self, words: str, *, agent: str | None, depth: int, step: str, kind: str = events.TEXT_DELTA) -> None:
-        """Add words to the answer. They are out within `GATHER` seconds, the first ones at once."""
+        """Add words to the answer. They are out within `GATHER` seconds (`LONGEST` on a busy machine), the first ones
+        at once."""
         if not words:
             return
         if self._words and (self._whose != (agent, depth, step) or self._kind != kind):
@@ -164,7 +175,7 @@ class Journal:
         self._words.append(words)
         now = time.monotonic()
         self._waiting_since = self._waiting_since or now
-        if now - self._written_at >= GATHER or sum(map(len, self._words)) >= GATHER_CHARACTERS:
+        if now - self._written_at >= self._every(GATHER) or sum(map(len, self._words)) >= GATHER_CHARACTERS:
             self.flush()
 
     def flush(self) -> None:
@@ -173,19 +184,29 @@ class Journal:
             with self.writing():
                 pass
 
+    def due(self) -> float:
+        """Seconds until there is something to do for `tick`: a hundred turns that looked up more often than that would
+        keep a processor busy with looking up."""
+        if self._waiting_since is not None:
+            at = self._waiting_since + self._every(GATHER)
+        else:
+            at = self._looked_at + self._every(LOOK)
+        return max(0.01, at - time.monotonic())
+
     def tick(self) -> None:
         """To be called while nothing comes: writes words that have waited long enough, looks for a wish to stop."""
         now = time.monotonic()
-        if self._waiting_since is not None and now - self._waiting_since >= GATHER:
+        if self._waiting_since is not None and now - self._waiting_since >= self._every(GATHER):
             self.flush()
-        elif now - self._looked_at >= LOOK:
-            self._looked_at = now
+        elif now - self._looked_at >= self._every(LOOK):
             with self.work.transaction() as ctx:
                 row = ctx.session.execute(
                     select(Turn.state, Turn.cancel_requested_at).where(
                         Turn.id == self.turn_id, Turn.run_id == self.run_id
                     )
                 ).one_or_none()
+            self._looked_at = time.monotonic()
+            self._took = self._looked_at - now
             if row is None or row.state != "running":
                 raise Ended
             if row.cancel_requested_at is not None:

@@ -76,7 +76,7 @@ def beside(
     try:
         while True:
             try:
-                kind, text = said.get(timeout=0.05)
+                kind, text = said.get(timeout=min(journal.due(), max(0.01, deadline.remaining())))
             except queue.Empty:
                 journal.tick()
                 if deadline.over:

@@ -131,6 +131,12 @@ WITH mine AS (
 moved AS (UPDATE job SET lease_until = clock_timestamp() + %(lease)s FROM mine WHERE job.id = mine.id RETURNING 1)
 SELECT EXISTS (SELECT 1 FROM job WHERE id = %(id)s AND lease_token = %(token)s AND state = 'running')
 """
+_EXTEND_ALL = """
+WITH mine AS (
+    SELECT id FROM job WHERE id = ANY(%(ids)s) AND lease_token = ANY(%(tokens)s) AND state = 'running'
+       FOR NO KEY UPDATE SKIP LOCKED)
+UPDATE job SET lease_until = clock_timestamp() + %(lease)s FROM mine WHERE job.id = mine.id RETURNING job.id
+"""
 # A delay of nothing rings at once; any other is met by the relay, which looks when the next row falls due.
 _GIVE_BACK = """
 WITH given AS (
@@ -216,6 +222,12 @@ class Ledger:
         """Move the end of the lease to `lease` seconds from now. False: the lease has gone."""
         values = {"id": claim.id, "token": claim.token, "lease": timedelta(seconds=lease)}
         return bool(self._rows(_EXTEND, values)[0][0])
+
+    def extend_all(self, claims: Sequence[Claim], *, lease: float) -> None:
+        """The same for many, in one statement: a process of a thousand jobs could not ask for each in time."""
+        if claims:
+            ids, tokens = [claim.id for claim in claims], [claim.token for claim in claims]
+            self._rows(_EXTEND_ALL, {"ids": ids, "tokens": tokens, "lease": timedelta(seconds=lease)})
 
     def give_back(self, claim: Claim, *, delay: float = 0.0, error: str | None = None, refund: bool = False) -> bool:
         """Return the job for a later attempt, which `refund` does not count. False: the lease has gone."""

@@ -93,7 +93,7 @@ class ProviderChat:
         async def bounded() -> End:
             running = asyncio.ensure_future(self._stream(request, deadline, emit))
             while not running.done():
-                await asyncio.wait([running], timeout=min(0.2, deadline.remaining() or 0.01))
+                await asyncio.wait([running], timeout=min(0.5, deadline.remaining() or 0.01))
                 if deadline.over and not running.done():
                     running.cancel()
                     await asyncio.wait([running], timeout=0.5)

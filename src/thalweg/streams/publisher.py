@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import redis
@@ -35,6 +36,8 @@ return 1
 # An answer of these kinds is the server's state, not the event's fault: it is tried again.
 _AWAY = (redis.ConnectionError, redis.TimeoutError, redis.exceptions.ReadOnlyError)
 _BACKLOG_SECONDS = 60.0
+_TOGETHER = 100
+"""Events of one round trip."""
 
 
 class Publisher:
@@ -43,7 +46,7 @@ class Publisher:
     Valkey being away never fails the caller. An event is retried for a moment, then kept (up to `backlog` of them, for
     a minute) and sent before the next one that goes through; what is dropped in the end readers take from the stream's
     `history`. After a failure nothing is tried for a while, so that a job which emits hundreds of events is slowed down
-    once and not by each.
+    once and not by each. Threads that publish at the same time share a round trip: one sends what all have put there.
     """
 
     def __init__(
@@ -57,9 +60,8 @@ class Publisher:
             retry=Retry(ExponentialBackoff(cap=0.1, base=0.02), 2),
             health_check_interval=30,
         )
-        self._append = self._redis.register_script(_APPEND)
         self._keep, self._expire, self._most = keep, expire, backlog
-        self._lock = threading.Lock()
+        self._putting, self._sending = threading.Lock(), threading.Lock()
         self._waiting: deque[_Unsent] = deque()
         self._rest_until, self._rest = 0.0, 0.0
         self.dropped = 0
@@ -74,11 +76,12 @@ class Publisher:
         if number < 1:
             raise ValueError("events are numbered from 1")
         unsent = _Unsent(time.monotonic(), channel, number, wire.check_name(event), wire.encode(data))
-        with self._lock:
+        with self._putting:
             self._waiting.append(unsent)
             while len(self._waiting) > self._most:
                 self._drop()
-            return time.monotonic() >= self._rest_until and self._send()
+        with self._sending:
+            return unsent.sent or (time.monotonic() >= self._rest_until and self._send())
 
     @property
     def backlog(self) -> int:
@@ -87,7 +90,7 @@ class Publisher:
 
     def flush(self) -> bool:
         """Try once more to send what waits, now. True: nothing waits any more."""
-        with self._lock:
+        with self._sending:
             return self._send()
 
     def close(self) -> None:
@@ -96,46 +99,54 @@ class Publisher:
         self._redis.close()
 
     def _send(self) -> bool:
-        """Send in order, the oldest first; stop at the first that does not get through."""
-        while self._waiting:
-            oldest = self._waiting[0]
-            if time.monotonic() - oldest.since > _BACKLOG_SECONDS:
-                self._drop()
-                continue
+        """Send in order, the oldest first, many at a time; stop at the first that does not get through."""
+        while batch := self._next():
             try:
-                self._append(
-                    keys=[wire.STREAM + oldest.channel],
-                    args=[
-                        oldest.number,
-                        oldest.name,
-                        oldest.payload,
-                        self._keep,
-                        self._expire,
-                        wire.TOPIC + oldest.channel,
-                    ],
-                )
+                with self._redis.pipeline(transaction=False) as pipeline:
+                    for each in batch:
+                        pipeline.eval(
+                            _APPEND, 1, wire.STREAM + each.channel, each.number, each.name, each.payload,
+                            self._keep, self._expire, wire.TOPIC + each.channel,
+                        )  # fmt: skip
+                    answers = pipeline.execute(raise_on_error=False)
             except _AWAY as away:
-                self._rest = min(max(self._rest * 2, 0.5), 5.0)
-                self._rest_until = time.monotonic() + self._rest
-                log.warning("events wait for valkey, readers find them in the database: %s", type(away).__name__)
-                return False
-            except redis.RedisError as refused:
-                log.warning("event %d of %s was refused by valkey: %s", oldest.number, oldest.channel, refused)
-                self._drop()
-                continue
-            self._waiting.popleft()
+                return self._away(away)
+            for each, answer in zip(batch, answers, strict=True):
+                if isinstance(answer, _AWAY):
+                    return self._away(answer)
+                each.sent = not isinstance(answer, redis.RedisError)
+                if not each.sent:
+                    log.warning("event %d of %s was refused by valkey: %s", each.number, each.channel, answer)
+                    self.dropped += 1
+                with self._putting:
+                    if self._waiting and self._waiting[0] is each:  # else it was dropped meanwhile
+                        self._waiting.popleft()
             self._rest = 0.0
         return True
+
+    def _next(self) -> list[_Unsent]:
+        """The oldest, without those that waited too long."""
+        with self._putting:
+            while self._waiting and time.monotonic() - self._waiting[0].since > _BACKLOG_SECONDS:
+                self._drop()
+            return list(islice(self._waiting, _TOGETHER))
+
+    def _away(self, problem: Exception) -> bool:
+        self._rest = min(max(self._rest * 2, 0.5), 5.0)
+        self._rest_until = time.monotonic() + self._rest
+        log.warning("events wait for valkey, readers find them in the database: %s", type(problem).__name__)
+        return False
 
     def _drop(self) -> None:
         self._waiting.popleft()
         self.dropped += 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class _Unsent:
     since: float
     channel: str
     number: int
     name: str
     payload: bytes
+    sent: bool = False
