@@ -6,6 +6,7 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +154,23 @@ async def test_a_stream_is_capped_and_expires(valkey_url: str, valkey: redis.Red
     publish(publisher, "a", range(1, 1001))
     assert valkey.xlen(STREAM + "a") <= 300  # trimmed by whole nodes
     assert 1200 < valkey.ttl(STREAM + "a") <= 1234
+
+
+def test_threads_that_publish_at_once_share_round_trips_and_lose_nothing(
+    publisher: Publisher, valkey: redis.Redis
+) -> None:
+    before = valkey.info("commandstats").get("cmdstat_eval", {}).get("calls", 0)
+
+    def tell(name: int) -> bool:
+        return all(publisher.publish(f"many-{name}", number, "step", {"n": number}) for number in range(1, 51))
+
+    with ThreadPoolExecutor(40) as pool:
+        assert all(pool.map(tell, range(40)))
+    assert (publisher.backlog, publisher.dropped) == (0, 0)
+    for name in range(40):
+        numbers = [int(key.partition(b"-")[0]) for key, _ in valkey.xrange(f"{STREAM}many-{name}")]
+        assert numbers == list(range(1, 51))
+    assert valkey.info("commandstats")["cmdstat_eval"]["calls"] - before == 40 * 50, "each once"
 
 
 @pytest.mark.parametrize("number", [0, -1])

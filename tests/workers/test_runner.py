@@ -11,6 +11,7 @@ import structlog
 from marshmallow import Schema, fields
 from prometheus_client import REGISTRY
 from redis import Redis
+from sqlalchemy import select, update
 
 from domain.kernel.context import Ctx, SystemActor, Work
 from domain.kernel.db import Database
@@ -407,6 +408,27 @@ def test_a_claim_repeated_under_its_token_counts_one_attempt(ledger: Ledger, pro
     assert again is not None
     assert (first.attempt, again.attempt) == (1, 1)
     assert ledger.claim(job_id, new_id(), lease=10) is None
+
+
+def test_many_leases_are_kept_at_once_without_those_that_are_others_or_locked(
+    ledger: Ledger, promise: Promise, database: Database, row: Any
+) -> None:
+    claims = [ledger.claim(promise("j"), new_id(), lease=10) for _ in range(4)]
+    held = [claim for claim in claims if claim is not None]
+    assert len(held) == 4
+    mine, lost, over, locked = held
+    with database.session(None, platform=True) as session:
+        session.execute(update(Job).where(Job.id == lost.id).values(lease_token=new_id()))
+    assert ledger.give_back(over)
+    before = {claim.id: row(claim.id).lease_until for claim in held}
+    with database.session(None, platform=True) as session:  # as the job's own transaction does
+        session.execute(select(Job.id).where(Job.id == locked.id).with_for_update(key_share=True))
+        ledger.extend_all(held, lease=600)
+    moved = {claim.id for claim in held if row(claim.id).lease_until != before[claim.id]}
+    assert moved == {mine.id}
+    ledger.extend_all([locked], lease=600)
+    assert row(locked.id).lease_until > before[locked.id] + timedelta(seconds=500)
+    ledger.extend_all([], lease=600)
 
 
 def test_waits_between_attempts_double_up_to_a_cap_and_are_spread() -> None:
