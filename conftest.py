@@ -82,7 +82,8 @@ def database_url(postgres: Postgres, migrated_template: str, request: pytest.Fix
             sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy").format(name, sql.Identifier(migrated_template))
         )
     yield postgres.url_of(name._obj[0])
-    with psycopg.connect(postgres.url_of("postgres"), autocommit=True) as connection:
+    # As superuser: nobody else may send away an autovacuum worker that happens to be at work there.
+    with psycopg.connect(postgres.superuser_url, autocommit=True) as connection:
         connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
 
 

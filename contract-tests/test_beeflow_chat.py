@@ -246,7 +246,18 @@ def test_an_id_that_is_none_of_the_turns_is_refused_and_asks_nothing(here: World
 
 
 @pytest.mark.parametrize("question", ["SILENT", "COUNT 400"])
-def test_cancelling_ends_the_turn_also_with_a_silent_model(here: World, model: Model, question: str) -> None:
+def test_cancelling_ends_the_turn_within_a_second_also_with_a_silent_model(
+    here: World, model: Model, question: str
+) -> None:
+    """A second is what is promised; a busy machine may be slow, but not three times out of three."""
+    times = []
+    while not times or (times[-1] >= 1.0 and len(times) < 3):
+        times.append(_cancelled(here, model, question))
+    assert times[-1] < 1.0, times
+
+
+def _cancelled(here: World, model: Model, question: str) -> float:
+    """Seconds from the wish to the end of the turn, as the database has them."""
     who = here.person("beeflow")
     heard = Heard(0, {})
     ended: list[bool] = []
@@ -275,11 +286,11 @@ def test_cancelling_ends_the_turn_also_with_a_silent_model(here: World, model: M
             text("SELECT extract(epoch FROM ended_at - cancel_requested_at) FROM turn WHERE id = :id"),
             {"id": message_id},
         )
-    assert took < 10  # the silence lasts 60 s, the count about 29
     assert heard.last == ("error", {"code": "cancelled", "message": "The turn was cancelled."})
     answer = settled(here, who, message_id, heard.conversation_id)
     assert (answer["status"], answer["content"]) == ("cancelled", heard.text)
     assert counted(400).startswith(heard.text)
+    return float(took)
 
 
 def test_a_worker_that_is_killed_in_mid_answer_is_followed_by_one_that_goes_on_behind_the_last_word(

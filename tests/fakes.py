@@ -1,4 +1,5 @@
-"""What several test folders put in the place of the platform's parts: `FakeWork`, `Telling`, `Streaming`, `Killed`."""
+"""What several test folders put in the place of the platform's parts: `FakeWork`, `Telling`, `Streaming`, `Killed`,
+`store_in`."""
 
 from __future__ import annotations
 
@@ -6,11 +7,27 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
 
+from domain import storage
 from domain.kernel.context import Ctx, SystemActor
 from domain.kernel.db import Database
+
+
+def store_in(folder: Path) -> None:
+    """Keep files in a folder, without a quota."""
+    storage.bind(
+        SimpleNamespace(
+            blob_url=None,
+            data_dir=folder,
+            base_url="http://127.0.0.1:8080",
+            storage_quota_bytes=0,
+            storage_file_bytes=1 << 30,
+        )
+    )
 
 
 class Killed(BaseException):

@@ -155,7 +155,7 @@ def _bound(ctx: Ctx, deadline: Deadline) -> None:
 def _found(passage: knowledge.Passage, comparable: bool) -> dict[str, Any]:
     """`comparable`: its similarity is by the model that weighs everything else here; another's is no common measure."""
     at = passage.citation.position
-    cells, sheet, seconds = at.get("cells"), at.get("sheet"), at.get("seconds")
+    cells, sheet, seconds = passage.citation.cells, passage.citation.sheet, at.get("seconds")
     url = passage.citation.url
     return {
         "chunk_id": str(passage.chunk_id),
@@ -167,8 +167,8 @@ def _found(passage: knowledge.Passage, comparable: bool) -> dict[str, Any]:
             "page": passage.citation.page,
             "last_page": at.get("last_page", passage.citation.page),
             "heading": None if passage.citation.heading is None else passage.citation.heading[:500],
-            "sheet": None if sheet is None else str(sheet)[:255],
-            "cells": None if cells is None else str(cells)[:64],
+            "sheet": None if sheet is None else sheet[:255],
+            "cells": None if cells is None else cells[:64],
             "seconds": None if seconds is None else round(float(seconds), 3),
             "url": None if url is None or len(url) > 2048 else url,
         },

@@ -30,7 +30,7 @@ LONGEST_DELTA = 50_000
 """Characters of one event, however much a model says in one breath."""
 LOOK = 0.3
 """Seconds between two looks at whether the turn is to stop."""
-SHARE, LONGEST = 10, 3.0
+SHARE, LONGEST = 10, 0.8
 """A write waits for so many times as long as the last one took, at most so many seconds: where many turns write at once
 each writes more seldom, and more."""
 

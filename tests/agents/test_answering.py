@@ -8,14 +8,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import select, update
 
-from domain import agents, audit, billing, conversations, identity, inference, knowledge, storage
+from domain import agents, audit, billing, conversations, identity, inference, knowledge
 from domain.agents import skills
 from domain.inference import Drivers
 from domain.kernel.context import Ctx, SystemActor, UserActor
@@ -23,6 +22,7 @@ from domain.kernel.db import Database
 from domain.kernel.errors import NotFound
 from domain.kernel.outbox import Job
 from domain.kernel.pages import CursorPage, OffsetPage
+from tests.fakes import store_in
 
 _numbers = itertools.count()
 ADMIN = frozenset({"admin"})
@@ -131,15 +131,7 @@ def drivers() -> Drivers:
 @pytest.fixture(autouse=True)
 def _bound(drivers: Drivers, tmp_path: Path) -> None:
     inference.bind(drivers)
-    storage.bind(
-        SimpleNamespace(
-            blob_url=None,
-            data_dir=tmp_path,
-            base_url="http://127.0.0.1:8080",
-            storage_quota_bytes=0,
-            storage_file_bytes=1 << 30,
-        )
-    )
+    store_in(tmp_path)
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -19,12 +18,12 @@ from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT4
 from sqlalchemy import select
 
-from domain import billing, brains, identity, inference, knowledge, storage
+from domain import billing, brains, identity, inference, knowledge
 from domain.inference import Drivers
 from domain.kernel.context import Actor, ApiKeyActor, Ctx, SystemActor, UserActor
 from domain.kernel.db import Database
 from domain.kernel.outbox import Job
-from tests.fakes import Killed, Streaming
+from tests.fakes import Killed, Streaming, store_in
 
 _names = itertools.count()
 
@@ -216,15 +215,7 @@ def world(make_world: Callable[..., World]) -> World:
 
 @pytest.fixture
 def make_shelf(tmp_path: Path) -> Callable[[World], Shelf]:
-    storage.bind(
-        SimpleNamespace(
-            blob_url=None,
-            data_dir=tmp_path,
-            base_url="http://127.0.0.1:8080",
-            storage_quota_bytes=0,
-            storage_file_bytes=1 << 30,
-        )
-    )
+    store_in(tmp_path)
     return Shelf
 
 

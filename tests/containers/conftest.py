@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -20,7 +19,7 @@ from domain.kernel.confine import jail
 from domain.kernel.context import Actor, Ctx, SystemActor, UserActor
 from domain.kernel.db import Database
 from domain.kernel.outbox import Job
-from tests.fakes import FakeWork
+from tests.fakes import FakeWork, store_in
 
 _names = itertools.count()
 
@@ -128,15 +127,7 @@ def bound_containers(tmp_path: Path) -> Callable[..., None]:
 @pytest.fixture
 def make_world(database: Database, tmp_path: Path, bound_containers: Callable[..., None]) -> Callable[[], World]:
     bound_containers()
-    storage.bind(
-        SimpleNamespace(
-            blob_url=None,
-            data_dir=tmp_path,
-            base_url="http://127.0.0.1:8080",
-            storage_quota_bytes=0,
-            storage_file_bytes=1 << 30,
-        )
-    )
+    store_in(tmp_path)
 
     def make() -> World:
         from domain.identity.models import Account

@@ -132,19 +132,38 @@ def heard(work):
     return "".join(data["delta"] for _, (name, data) in sorted(work.stream.items()) if name == "text_delta")
 
 
-def test_cancelling_a_running_turn_stops_it(world, script):
-    script("word " * 400, pace=0.05)
+def talking(world, script, words):
+    """A turn that says a word every 0.05 s and has begun to."""
+    script("word " * words, pace=0.05)
     turn_id = world.start("Talk for a long time")
     work = world.work()
     thread = threading.Thread(target=conversations.run, args=(work, turn_id))
     thread.start()
     while not heard(work).startswith("word word"):
         time.sleep(0.02)
-    with world.ctx() as ctx:
-        conversations.cancel(ctx, turn_id)
-    asked = time.monotonic()
-    thread.join(20)
-    assert time.monotonic() - asked < 5  # of some 14 that the talk lasts
+    return thread, work, turn_id
+
+
+def within_a_second(attempt):
+    """What an attempt answers beside its seconds. A second is what is promised; a busy machine may be slow, but not
+    three times out of three."""
+    for _ in range(3):
+        took, *rest = attempt()
+        if took < 1.0:
+            return rest
+    raise AssertionError(f"{took:.1f} s, three times over a second")
+
+
+def test_cancelling_a_running_turn_stops_it_within_a_second(world, script):
+    def attempt():
+        thread, work, turn_id = talking(world, script, 400)
+        with world.ctx() as ctx:
+            conversations.cancel(ctx, turn_id)
+        asked = time.monotonic()
+        thread.join(20)
+        return time.monotonic() - asked, work, turn_id
+
+    work, turn_id = within_a_second(attempt)
     name, data = world.check(work)[-1]
     assert name == "cancelled"
     assert data["response"].startswith("word word")
@@ -154,26 +173,30 @@ def test_cancelling_a_running_turn_stops_it(world, script):
     assert (message.status, message.content) == ("cancelled", data["response"])
 
 
-def test_a_model_that_is_silent_is_cancelled_too(world, script):
-    asked, end = threading.Event(), threading.Event()
+def test_a_model_that_is_silent_is_cancelled_within_a_second_too(world, script):
+    def attempt():
+        asked, end = threading.Event(), threading.Event()
 
-    def silence(request):
-        asked.set()
-        end.wait(30)
-        return "late"
+        def silence(request):
+            asked.set()
+            end.wait(30)
+            return "late"
 
-    script(silence)
-    turn_id = world.start("Think")
-    work = world.work()
-    thread = threading.Thread(target=conversations.run, args=(work, turn_id))
-    thread.start()
-    assert asked.wait(20)
-    with world.ctx() as ctx:
-        conversations.cancel(ctx, turn_id)
-    begun = time.monotonic()
-    thread.join(20)
-    assert time.monotonic() - begun < 5  # of 30 of silence
-    end.set()
+        script(silence)
+        turn_id = world.start("Think")
+        work = world.work()
+        thread = threading.Thread(target=conversations.run, args=(work, turn_id))
+        thread.start()
+        assert asked.wait(20)
+        with world.ctx() as ctx:
+            conversations.cancel(ctx, turn_id)
+        begun = time.monotonic()
+        thread.join(20)
+        took = time.monotonic() - begun
+        end.set()
+        return took, work
+
+    (work,) = within_a_second(attempt)
     assert world.check(work)[-1][0] == "cancelled"
 
 
@@ -225,13 +248,7 @@ def test_a_denied_agent_answers_nobody(world):
 
 
 def test_an_answer_under_way_is_in_the_conversation_with_what_has_come(world, script):
-    script("word " * 100, pace=0.05)
-    turn_id = world.start("Talk")
-    work = world.work()
-    thread = threading.Thread(target=conversations.run, args=(work, turn_id))
-    thread.start()
-    while not heard(work).startswith("word word"):
-        time.sleep(0.02)
+    thread, _, turn_id = talking(world, script, 100)
     with world.ctx() as ctx:
         page = conversations.list_messages(ctx, world.turn(turn_id).conversation_id)
         finished = conversations.list_messages(ctx, world.turn(turn_id).conversation_id, unfinished=False)

@@ -11,16 +11,17 @@ from sqlalchemy.engine import make_url
 
 from domain import migrations
 from domain.kernel.ids import new_id
+from thalweg.embedded.postgres import Postgres
 
 
 @pytest.fixture
-def empty(database_url: str) -> Iterator[str]:
+def empty(postgres: Postgres, database_url: str) -> Iterator[str]:
     name = f"empty_{new_id().hex}"
     admin = make_url(database_url).set(drivername="postgresql").render_as_string(hide_password=False)
     with psycopg.connect(admin, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
     yield make_url(admin).set(database=name).render_as_string(hide_password=False)
-    with psycopg.connect(admin, autocommit=True) as connection:
+    with psycopg.connect(postgres.superuser_url, autocommit=True) as connection:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 

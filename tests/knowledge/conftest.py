@@ -8,19 +8,18 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import select
 
-from domain import billing, identity, inference, knowledge, storage
+from domain import billing, identity, inference, knowledge
 from domain.inference import Drivers
 from domain.kernel.context import Actor, Ctx, SystemActor, UserActor
 from domain.kernel.db import Database
 from domain.kernel.outbox import Job
-from tests.fakes import FakeWork, Killed, Telling
+from tests.fakes import FakeWork, Killed, Telling, store_in
 
 _names = itertools.count()
 READER = frozenset(
@@ -137,15 +136,7 @@ def drivers() -> Drivers:
 @pytest.fixture(autouse=True)
 def _bound(drivers: Drivers, tmp_path: Path) -> Iterator[None]:
     inference.bind(drivers)
-    storage.bind(
-        SimpleNamespace(
-            blob_url=None,
-            data_dir=tmp_path,
-            base_url="http://127.0.0.1:8080",
-            storage_quota_bytes=0,
-            storage_file_bytes=1 << 30,
-        )
-    )
+    store_in(tmp_path)
     yield
     inference.bind(drivers)
 

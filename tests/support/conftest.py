@@ -8,14 +8,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import select, text
 
-from domain import billing, identity, inference, knowledge, storage, support
+from domain import billing, identity, inference, knowledge, support
 from domain.inference import ChatRequest, Deadline, Drivers, End, Usage
 from domain.kernel.context import Actor, Ctx, SystemActor, UserActor
 from domain.kernel.db import Database
@@ -23,7 +22,7 @@ from domain.kernel.outbox import Job
 from domain.kernel.pages import OffsetPage
 from domain.support import Mail, Shown, Taken
 from domain.support.models import Ticket, TicketMessage
-from tests.fakes import FakeWork, Killed, Telling
+from tests.fakes import FakeWork, Killed, Telling, store_in
 
 _names = itertools.count()
 PERSON = frozenset({"tickets:read", "tickets:write", "knowledge:read", "knowledge:write"})
@@ -156,15 +155,7 @@ def drivers() -> Drivers:
 def bound(drivers: Drivers, tmp_path: Path) -> Iterator[Callable[..., Any]]:
     """`bound(model)`: let this model work in the test."""
     inference.bind(drivers)
-    storage.bind(
-        SimpleNamespace(
-            blob_url=None,
-            data_dir=tmp_path,
-            base_url="http://127.0.0.1:8080",
-            storage_quota_bytes=0,
-            storage_file_bytes=1 << 30,
-        )
-    )
+    store_in(tmp_path)
 
     def use(model: Any) -> Any:
         inference.bind(replace(drivers, chats={**drivers.chats, "test": model}, default="test"))

@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 from uuid import UUID, uuid4
@@ -23,7 +22,7 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import select
 
-from domain import billing, identity, inference, knowledge, storage, transcriptions
+from domain import billing, identity, inference, knowledge, transcriptions
 from domain.inference import Drivers, Heard, Hearing
 from domain.kernel import outgoing
 from domain.kernel.context import Actor, Ctx, SystemActor, UserActor
@@ -32,7 +31,7 @@ from domain.kernel.outbox import Job
 from domain.transcriptions import Wishes, decoding
 from domain.transcriptions.drivers.attendee import Attendee
 from domain.transcriptions.drivers.recall import Recall
-from tests.fakes import FakeWork, Killed, Telling
+from tests.fakes import FakeWork, Killed, Telling, store_in
 
 _names = itertools.count()
 PERSON = frozenset({"transcriptions:read", "transcriptions:write", "knowledge:read", "knowledge:write"})
@@ -468,15 +467,7 @@ def drivers() -> Drivers:
 def _bound(drivers: Drivers, tmp_path: Path) -> Iterator[None]:
     inference.bind(drivers)
     transcriptions.services.bind(None)
-    storage.bind(
-        SimpleNamespace(
-            blob_url=None,
-            data_dir=tmp_path,
-            base_url="http://127.0.0.1:8080",
-            storage_quota_bytes=0,
-            storage_file_bytes=1 << 30,
-        )
-    )
+    store_in(tmp_path)
     yield
     inference.bind(drivers)
 

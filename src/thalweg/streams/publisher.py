@@ -117,10 +117,10 @@ class Publisher:
                 each.sent = not isinstance(answer, redis.RedisError)
                 if not each.sent:
                     log.warning("event %d of %s was refused by valkey: %s", each.number, each.channel, answer)
-                    self.dropped += 1
                 with self._putting:
                     if self._waiting and self._waiting[0] is each:  # else it was dropped meanwhile
                         self._waiting.popleft()
+                        self.dropped += not each.sent
             self._rest = 0.0
         return True
 
