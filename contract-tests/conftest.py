@@ -518,15 +518,15 @@ def platforms_of(
 
 
 @pytest.fixture(scope="module")
-def without_valkey(request: pytest.FixtureRequest, platforms_of: provoking.Platforms) -> dict[str, httpx.Response]:
-    """What the module's operations that change something answer on a platform that has lost its Valkey."""
+def when_lame(request: pytest.FixtureRequest, platforms_of: provoking.Platforms) -> dict[str, httpx.Response]:
+    """What the module's operations answer on a platform that has lost its Valkey, or its database: see there."""
     asked = [
         item.callspec.params["declared_failure"]
         for item in request.session.items
         if item.module is request.module and hasattr(item, "callspec") and "declared_failure" in item.callspec.params
     ]
     wanted = [o for o, status in asked if status == 503 and (o.surface, o.id, 503) not in FAILURES]
-    return provoking.replies_without_valkey(wanted, platforms_of)
+    return provoking.replies_when_lame(wanted, platforms_of)
 
 
 @pytest.fixture
@@ -536,11 +536,11 @@ def failing(
     """Bring about a failure that an operation declares: it is answered so, as the contract describes it."""
 
     def fail(operation: Operation, status: int) -> None:
-        def without() -> httpx.Response:
-            reply: httpx.Response = request.getfixturevalue("without_valkey")[f"{operation.surface}.{operation.id}"]
+        def unavailable() -> httpx.Response:
+            reply: httpx.Response = request.getfixturevalue("when_lame")[f"{operation.surface}.{operation.id}"]
             return reply
 
-        reply = provoking.reach(operation, status, platforms_of, without)
+        reply = provoking.reach(operation, status, platforms_of, unavailable)
         assert reply.status_code == status, reply.text[:1000]
         declared = operation.resolved(operation.declared["responses"][str(status)])
         schema = declared["content"]["application/json"]["schema"]

@@ -106,6 +106,12 @@ def unknown_code(world: World) -> Call:
     return Call(query={"code": f"lpc_{TOKEN}"}, public=True)
 
 
+@failure(S, "pickUpLogin", 503)
+def code_that_cannot_be_looked_up(world: World) -> Call:
+    world.unreachable("one_time_token")  # nobody brings a code from Google to the platform that has lost its database
+    return Call(query={"code": f"lpc_{TOKEN}"}, public=True)
+
+
 # --- the connector -------------------------------------------------------------------------------------------
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import http.client
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 import httpx
+import psycopg
+from psycopg import sql
 from redis import Redis
 from sqlalchemy import text
 
@@ -25,6 +28,7 @@ from recipes import RECIPES, Call, Person, World, beeflow_transcriptions, federa
 from recipes.failures import FAILURES, STREAMS
 from recipes.world import OPERATORS
 from thalweg.contract import project
+from thalweg.edge.security import SAFE
 from thalweg.embedded.valkey import Valkey
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -68,6 +72,22 @@ class Platforms:
         valkey.process.kill()
         valkey.process.wait()
         valkey.stop()
+
+    @contextmanager
+    def without_database(self, name: str) -> Iterator[None]:
+        """Meanwhile the platform's database takes no connection, and those that there were are gone."""
+        url = self.at(name).database.url
+        server = url.set(drivername="postgresql", database="postgres").render_as_string(hide_password=False)
+        allow = sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}")
+        held = sql.Identifier(str(url.database))
+        with psycopg.connect(server, autocommit=True) as connection:
+            connection.execute(allow.format(held, sql.SQL("false")))
+            try:
+                ending = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
+                connection.execute(ending, [url.database])
+                yield
+            finally:
+                connection.execute(allow.format(held, sql.SQL("true")))
 
     def stop(self) -> None:
         """The platforms before the servers that they are on."""
@@ -278,8 +298,8 @@ def _too_many(operation: Any, platforms: Platforms) -> httpx.Response:
 # --- a failure -----------------------------------------------------------------------------------------------
 
 
-def reach(operation: Any, status: int, platforms: Platforms, without_valkey: Callable[[], httpx.Response]) -> Any:
-    """The answer to a request that is to fail with `status`."""
+def reach(operation: Any, status: int, platforms: Platforms, unavailable: Callable[[], httpx.Response]) -> Any:
+    """The answer to a request that is to fail with `status`; `unavailable` knows the one of `replies_when_lame`."""
     own = FAILURES.get((operation.surface, operation.id, status))
     try:
         if status == 429:
@@ -291,7 +311,7 @@ def reach(operation: Any, status: int, platforms: Platforms, without_valkey: Cal
             call = own.make(world)
             return _perform(operation, world, call, _caller(operation, call, world))
         if status == 503:
-            return without_valkey()
+            return unavailable()
         if status == BROKEN[operation.surface]:
             return _broken(operation, platforms.at("running"))
         provoke = _twice if status == 422 else PROVOKED[status]
@@ -301,12 +321,32 @@ def reach(operation: Any, status: int, platforms: Platforms, without_valkey: Cal
             world.tidy()
 
 
-def replies_without_valkey(operations: list[Any], platforms: Platforms) -> dict[str, httpx.Response]:
-    """What operations that change something answer while nothing can be counted: all are prepared, Valkey is killed,
-    and all are sent. A platform is lamed once."""
+def replies_when_lame(operations: list[Any], platforms: Platforms) -> dict[str, httpx.Response]:
+    """What operations answer while what they need is away: nothing can be counted for those that change something, and
+    there is no database for the others. All are prepared, then Valkey is killed, then the database is closed. A
+    platform is lamed once."""
     world = platforms.at("lame")
-    ready = [(operation, *_prepared(operation, world)) for operation in operations]
+    people: dict[str, Person] = {}
+    writing = [(o, *_prepared(o, world)) for o in operations if o.entry["method"] not in SAFE]
+    reading = [(o, *_pointed(o, world, people)) for o in operations if o.entry["method"] in SAFE]
     platforms.lose_valkey("lame")
-    replies = {f"{o.surface}.{o.id}": _perform(o, world, call, who) for o, call, who in ready}
+    replies = {f"{o.surface}.{o.id}": _perform(o, world, call, who) for o, call, who in writing}
+    with platforms.without_database("lame"):
+        replies |= {f"{o.surface}.{o.id}": _perform(o, world, call, who) for o, call, who in reading}
     world.tidy()
     return replies
+
+
+def _pointed(operation: Any, world: World, people: dict[str, Person]) -> tuple[Call, Person | None]:
+    """A call that is well addressed, by somebody with a session where that opens the operation: nobody gets as far as
+    to look for what it names, since whose the session is cannot be told without a database."""
+    schemes = {scheme for option in operation.entry["security"] for scheme in option}
+    if schemes.isdisjoint(SESSIONS):
+        return _prepared(operation, world)
+    who = people.get(operation.surface) or people.setdefault(operation.surface, world.person(operation.surface))
+    named = [each["name"] for each in operation.entry["parameters"] if each["in"] == "path"]
+    return Call(path={name: uuid4() for name in named}), who
+
+
+SESSIONS = frozenset({"bearerAuth", "session"})
+"""The security schemes, of whichever surface, that a `Person` signs in by."""

@@ -78,6 +78,7 @@ thing:
       "403": {$ref: ../components/responses.yaml#/Refused}
       "404": {$ref: ../components/responses.yaml#/Refused}
       "429": {$ref: ../components/responses.yaml#/Refused}
+      "503": {$ref: ../components/responses.yaml#/Refused}
   put:
     operationId: replaceThing
     tags: [things]
@@ -105,6 +106,7 @@ thing:
       "404": {$ref: ../components/responses.yaml#/Refused}
       "413": {$ref: ../components/responses.yaml#/Refused}
       "415": {$ref: ../components/responses.yaml#/Refused}
+      "503": {$ref: ../components/responses.yaml#/Refused}
 """
 
 SCHEMAS = """

@@ -57,6 +57,8 @@ SCHEMAS_PROBLEM = """Problem:
 PAGE_LIMIT = (
     "{name: limit, in: query, description: How many., example: 5, schema: {type: integer, minimum: 1, maximum: 9}}"
 )
+UNAVAILABLE = '      "503": {$ref: ../components/responses.yaml#/Refused}\n'
+LIMITED = UNAVAILABLE.replace("503", "429")
 STREAM = "x-stream: {terminal: [end], events: {end: {$ref: ../components/schemas.yaml#/Thing}}}"
 
 BROKEN: list[tuple[str, list[tuple[str, str, str]]]] = [
@@ -107,10 +109,13 @@ BROKEN: list[tuple[str, list[tuple[str, str, str]]]] = [
     ("request-body", [key("requestBody: {required: true, description: A body., content: {text/plain: {schema: {type: string, maxLength: 9}}}}")]),
     *[
         ("errors-declared", [(PATHS, f'      "{status}": {{$ref: ../components/responses.yaml#/Refused}}\n', "")])
-        for status in ("400", "401", "403", "404", "429", "413", "415")
+        for status in ("400", "401", "403", "404", "429", "503", "413", "415")
     ],
     ("errors-declared", [key("x-plan: gold"), (PATHS, '      "403": {$ref: ../components/responses.yaml#/Refused}\n', "")]),
     ("errors-declared", [(PATHS, "    x-audit: thing.replace", "    x-audit: thing.replace\n    x-idempotency: true")]),
+    ("errors-declared", [(PATHS, "    x-permission: things:write", "    security: []\n    x-limit: shop.read"),
+                         (PATHS, f'"415": {{$ref: ../components/responses.yaml#/Refused}}\n{UNAVAILABLE}',
+                          f'"415": {{$ref: ../components/responses.yaml#/Refused}}\n{LIMITED}')]),
     ("parameter-described", [(PATHS, "      description: The thing's id.\n", "")]),
     ("parameter-example", [(PATHS, "      example: 01931c3e-7a10-7c2e-9b1f-5a9d3e0c4b21\n", "")]),
     ("parameter-schema", [parameter("{name: q, in: query, description: Words., example: a, schema: {maxLength: 3}}")]),
@@ -253,6 +258,12 @@ GOOD: dict[str, list[tuple[str, str, str]]] = {
         (PATHS, "    x-audit: thing.replace", "    x-audit: thing.replace\n    x-idempotency: true"),
         (PATHS, '      "413":', '      "409": {$ref: ../components/responses.yaml#/Refused}\n'
          '      "422": {$ref: ../components/responses.yaml#/Refused}\n      "413":'),
+    ],
+    "who reads in public needs nobody to say who it is": [
+        (PATHS, "    x-permission: things:read", "    security: []"), (PATHS, UNAVAILABLE, "")
+    ],
+    "who lets anybody in can do without knowing a caller": [
+        key("security: [{key: []}, {}]"), (PATHS, UNAVAILABLE, "")
     ],
     "a literal beats a variable": [
         (ROOT, "  /things/{thingId}:", "  /things/new: {}\n  /things/{thingId}:")

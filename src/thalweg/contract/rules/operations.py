@@ -157,7 +157,8 @@ def request_body(view: View) -> Iterator[Breach]:
 
 @rule(
     "errors-declared",
-    "Every error that the edge can answer with is declared: 400 or 422, 401, 402/403, 404, 409, 413, 415, 422, 429.",
+    "Every error that the edge can answer with is declared: 400 or 422, 401, 402/403, 404, 409, 413, 415, 422, 429, "
+    "503.",
 )
 def errors_declared(view: View) -> Iterator[Breach]:
     for operation in view.operations:
@@ -179,6 +180,8 @@ def _expected(operation: Operation) -> Iterator[tuple[str, str]]:
         yield "400|422", "when the request breaks the contract"
     if any(operation.security):
         yield "401", "when the credential is not valid"
+    if operation.security and all(operation.security):  # where anybody is let in, the database may not be asked
+        yield "503", "while nobody can say whose the credential is"
     if "x-permission" in node:
         yield "403", "when the permission is missing"
     if "x-plan" in node:
@@ -193,3 +196,5 @@ def _expected(operation: Operation) -> Iterator[tuple[str, str]]:
         yield "415", "when the media type is another"
     if "x-limit" in node:
         yield "429", "when the limit is reached"
+        if operation.method not in ("get", "head", "options"):
+            yield "503", "while the limit cannot be counted"
