@@ -76,6 +76,14 @@ class FakeWork:
         self.done = self.done or me in self.completing_in
         self.die("after a commit")
 
+    @contextmanager
+    def platform(self) -> Iterator[Ctx]:
+        self.die("before a transaction")
+        with self.database.context(SystemActor(self.actor), None, platform=True) as ctx:
+            yield ctx
+            self.die("before a commit")
+        self.die("after a commit")
+
     def complete(self, ctx: Ctx, result: Mapping[str, Any] | None = None) -> None:
         assert threading.get_ident() in self.open_in, "a job is done in the transaction of its last effect"
         self.completing_in.add(threading.get_ident())
@@ -86,6 +94,12 @@ class FakeWork:
 
     def publish(self, channel: str, number: int, event: str, data: Mapping[str, Any]) -> None:
         raise AssertionError("these jobs publish nothing")
+
+    def publish_later(self, channel: str, number: int, event: str, data: Mapping[str, Any]) -> None:
+        self.publish(channel, number, event, data)
+
+    def publish_rest(self) -> None:
+        pass
 
     def remaining(self) -> float:
         return self.seconds

@@ -74,9 +74,13 @@ def run_worker(
     def runner() -> Runner:
         return Runner(
             # Transactions are short: a few connections serve many threads that wait for models. They stay open: what
-            # overflows is connected anew for each transaction.
+            # overflows is connected anew for each transaction. A job rather waits for one than fails.
             Database(
-                database_url, pool_size=min(threads + 1, 10), max_overflow=2, application_name=f"thalweg worker {queue}"
+                database_url,
+                pool_size=min(threads + 1, 10),
+                max_overflow=2,
+                pool_timeout=60,
+                application_name=f"thalweg worker {queue}",
             ),
             Ledger(database_url, name=f"worker {queue}"),
             registry,

@@ -44,8 +44,10 @@ FINAL_CODES = frozenset({"invalid", "forbidden", "not_found", "gone", "too_large
 class Publishes(Protocol):
     """The part of `thalweg.streams.Publisher` that jobs use."""
 
-    def publish(self, channel: str, number: int, event: str, data: Mapping[str, Any]) -> object: ...
-    def flush(self) -> object: ...
+    def publish(
+        self, channel: str, number: int, event: str, data: Mapping[str, Any], *, later: bool = False
+    ) -> object: ...
+    def flush(self, *, again: bool = True) -> object: ...
     def close(self) -> None: ...
 
 
@@ -89,6 +91,13 @@ class Running:
             self._open_in.discard(thread)
         self.completed = self.completed or self._completing
 
+    @property
+    def database(self) -> Database:
+        return self._runner.database
+
+    def platform(self) -> AbstractContextManager[Ctx]:
+        return self.database.context(SystemActor("jobs"), None, platform=True)
+
     def complete(self, ctx: Ctx, result: Mapping[str, Any] | None = None) -> None:
         finish(ctx, self.claim, result)
         self._completing = True  # and complete once this transaction has committed
@@ -99,6 +108,12 @@ class Running:
 
     def publish(self, channel: str, number: int, event: str, data: Mapping[str, Any]) -> None:
         self._runner.publish(channel, number, event, data)
+
+    def publish_later(self, channel: str, number: int, event: str, data: Mapping[str, Any]) -> None:
+        self._runner.publish(channel, number, event, data, later=True)
+
+    def publish_rest(self) -> None:
+        self._runner.flush(again=False)
 
     def remaining(self) -> float:
         return max(0.0, self._soft_end - time.monotonic())
@@ -212,10 +227,11 @@ class Runner:
         if outcome in (Outcome.FAILED.value, Outcome.RETRIED.value, Outcome.LOST.value):
             self._traces.failed(span, outcome)
 
-    def flush(self) -> None:
-        """Send what has not reached its streams yet, if that can be done now."""
+    def flush(self, *, again: bool = True) -> None:
+        """Send what has not reached its streams yet, if that can be done now; `again`: also where Valkey was away a
+        moment ago."""
         if self._publisher is not None:
-            self._publisher.flush()
+            self._publisher.flush(again=again)
 
     def close(self) -> None:
         """Send what has not reached its streams yet, if that can be done now, and let go of them.
@@ -252,10 +268,10 @@ class Runner:
     def extend_all(self, claims: Sequence[Claim]) -> None:
         self._ledger.extend_all(claims, lease=self.lease)
 
-    def publish(self, channel: str, number: int, event: str, data: Mapping[str, Any]) -> None:
+    def publish(self, channel: str, number: int, event: str, data: Mapping[str, Any], *, later: bool = False) -> None:
         if self._publisher is None:
             raise RuntimeError("this worker was started without a publisher")
-        self._publisher.publish(channel, number, event, data)
+        self._publisher.publish(channel, number, event, data, later=later)
 
     def _attempt(self, claim: Claim) -> Outcome:
         spec: JobSpec | None = None

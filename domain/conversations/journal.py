@@ -1,17 +1,21 @@
 """The journal of a running turn: what it appends to its record, in order, and publishes once it is committed.
 
-Words are gathered for a moment and written together; everything else at once. A turn that is asked to stop notices
-here, between two writes, within a third of a second.
+Words are gathered for a moment, and while something slow goes on they are written together with other turns' words
+(`scribe`); everything else is written at once. A turn that is asked to stop notices here, within a third of a second.
 """
 
 from __future__ import annotations
 
 import logging
+import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from datetime import datetime
+from itertools import groupby
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import func, select
@@ -19,25 +23,28 @@ from sqlalchemy import func, select
 from domain import inference
 from domain.conversations import events
 from domain.conversations.models import Turn, TurnEvent, TurnStep
+from domain.conversations.scribe import GATHER, LOOK, scribe
 from domain.kernel.context import Ctx, UserActor, Work
 
 log = logging.getLogger("thalweg.conversations")
 
-GATHER = 0.06
-"""Seconds that words wait for more: about sixteen writes a second at most."""
-GATHER_CHARACTERS = 2000
 LONGEST_DELTA = 50_000
 """Characters of one event, however much a model says in one breath."""
-LOOK = 0.3
-"""Seconds between two looks at whether the turn is to stop."""
-SHARE, LONGEST = 10, 0.8
-"""A write waits for so many times as long as the last one took, at most so many seconds: where many turns write at once
-each writes more seldom, and more."""
 
 
 def channel(turn_id: UUID) -> str:
     """The stream of a turn's events."""
     return f"turn:{turn_id}"
+
+
+class _Words(NamedTuple):
+    """Words that wait to be written."""
+
+    kind: str
+    agent: str | None
+    depth: int
+    step: str
+    words: str
 
 
 class Cancelled(Exception):
@@ -61,13 +68,16 @@ class Journal:
         self._actor = None if turn.user_id is None else UserActor(turn.user_id)
         self._permissions = frozenset(str(p) for p in turn.permissions)
         self._surface = turn.surface
+        self.organisation_id = turn.organisation_id
+        self.lock = threading.RLock()
+        """Whoever writes holds it: the turn itself, or the scribe."""
+        self.problem: BaseException | None = None
+        """What the scribe has found, for `check`."""
+        self.failing_since: float | None = None
         self._number = 0
-        self._words: list[str] = []
-        self._kind = events.TEXT_DELTA
-        self._whose: tuple[str | None, int, str] = (None, 0, "")
-        self._waiting_since: float | None = None
+        self._words: deque[_Words] = deque()
+        self._kept = False
         self._written_at = 0.0
-        self._took = 0.0
         self._looked_at = time.monotonic()
         self._steps: dict[str, dict[str, Any]] = {}
         self._partial: dict[str, str] = {}
@@ -108,50 +118,36 @@ class Journal:
 
     @contextmanager
     def _writing(self, *, stops: bool) -> Iterator[Writer]:
-        words, self._words, self._waiting_since = self._words, [], None
-        number = self._number
-        began = time.monotonic()
-        try:
-            with self.work.transaction() as ctx:
-                state, asked = ctx.session.execute(
-                    select(Turn.state, Turn.cancel_requested_at)
-                    .where(Turn.id == self.turn_id, Turn.run_id == self.run_id)
-                    .with_for_update()
-                ).one_or_none() or (None, None)
-                if state != "running":
-                    raise Ended
-                writer = Writer(self, ctx)
-                if words:
-                    agent, depth, step = self._whose
-                    joined = "".join(words)
-                    for at in range(0, len(joined), LONGEST_DELTA):
-                        delta = joined[at : at + LONGEST_DELTA]
-                        writer.event(self._kind, agent=agent, depth=depth, delta=delta, step=step)
-                if stops and asked is not None:
-                    raise Cancelled
-                yield writer
-        except BaseException:
-            # Nothing of it was committed: the words wait for the next transaction.
-            self._number, self._words = number, [*words, *self._words]
-            self._waiting_since = time.monotonic() if self._words else None
-            raise
-        for name, output in writer.steps:
-            self._steps[name] = output
-        if words and self._kind == events.TEXT_DELTA:
-            step = self._whose[2]
-            self._partial[step] = self._partial.get(step, "") + "".join(words)
-        self._publish(writer.written)
-        self._looked_at = self._written_at = time.monotonic()
-        self._took = self._written_at - began
-
-    def _every(self, seconds: float) -> float:
-        """Seconds between two writes, or looks, that are `seconds` apart where nothing is slow."""
-        return max(seconds, min(LONGEST, SHARE * self._took))
+        with self.lock:
+            number = self._number
+            try:
+                with self.work.transaction() as ctx:
+                    state, asked = ctx.session.execute(
+                        select(Turn.state, Turn.cancel_requested_at)
+                        .where(Turn.id == self.turn_id, Turn.run_id == self.run_id)
+                        .with_for_update()
+                    ).one_or_none() or (None, None)
+                    if state != "running":
+                        raise Ended
+                    if stops and asked is not None:
+                        raise Cancelled
+                    writer = Writer(self, ctx)
+                    pieces = self.pieces()
+                    for _, name, data in self.numbered(ctx.now(), pieces):
+                        writer.add(name, data)
+                    yield writer
+            except BaseException:
+                self._number = number  # nothing of it was committed: the words wait for the next transaction
+                raise
+            for name, output in writer.steps:
+                self._steps[name] = output
+            self.wrote(pieces, writer.written)
+            self.publish(writer.written)  # with the lock: a stream takes no number behind a later one
 
     def committed(self, writer: Writer) -> None:
         """What a `Writer` has written in a transaction of the caller's is there now."""
         self._steps.update(writer.steps)
-        self._publish(writer.written)
+        self.publish(writer.written)
 
     @contextmanager
     def as_person(self) -> Iterator[Ctx]:
@@ -165,17 +161,14 @@ class Journal:
     # --- words ------------------------------------------------------------------------------------
 
     def say(self, words: str, *, agent: str | None, depth: int, step: str, kind: str = events.TEXT_DELTA) -> None:
-        """Add words to the answer. They are out within `GATHER` seconds (`LONGEST` on a busy machine), the first ones
-        at once."""
+        """Add words to the answer. They are out within `GATHER` seconds (longer on a busy machine), the first ones at
+        once."""
         if not words:
             return
-        if self._words and (self._whose != (agent, depth, step) or self._kind != kind):
-            self.flush()
-        self._whose, self._kind = (agent, depth, step), kind
-        self._words.append(words)
-        now = time.monotonic()
-        self._waiting_since = self._waiting_since or now
-        if now - self._written_at >= self._every(GATHER) or sum(map(len, self._words)) >= GATHER_CHARACTERS:
+        self._words.append(_Words(kind, agent, depth, step, words))
+        if self._kept:
+            scribe.ring()
+        elif time.monotonic() - self._written_at >= GATHER:
             self.flush()
 
     def flush(self) -> None:
@@ -184,33 +177,75 @@ class Journal:
             with self.writing():
                 pass
 
-    def due(self) -> float:
-        """Seconds until there is something to do for `tick`: a hundred turns that looked up more often than that would
-        keep a processor busy with looking up."""
-        if self._waiting_since is not None:
-            at = self._waiting_since + self._every(GATHER)
-        else:
-            at = self._looked_at + self._every(LOOK)
-        return max(0.01, at - time.monotonic())
+    @contextmanager
+    def kept(self, wake: Callable[[], None]) -> Iterator[None]:
+        """While something slow goes on: words are written by the scribe, and `wake` is called, from another thread,
+        when `check` would raise."""
+        self.problem = self.failing_since = None
+        self._kept = True
+        try:
+            with scribe.keep(self, wake):
+                yield
+        finally:
+            self._kept = False
+
+    def check(self) -> None:
+        """Raises `Cancelled`, `Ended` or what kept the scribe from writing, once it has found out."""
+        if self.problem is not None:
+            raise self.problem
 
     def tick(self) -> None:
-        """To be called while nothing comes: writes words that have waited long enough, looks for a wish to stop."""
-        now = time.monotonic()
-        if self._waiting_since is not None and now - self._waiting_since >= self._every(GATHER):
-            self.flush()
-        elif now - self._looked_at >= self._every(LOOK):
-            with self.work.transaction() as ctx:
-                row = ctx.session.execute(
-                    select(Turn.state, Turn.cancel_requested_at).where(
-                        Turn.id == self.turn_id, Turn.run_id == self.run_id
-                    )
-                ).one_or_none()
-            self._looked_at = time.monotonic()
-            self._took = self._looked_at - now
-            if row is None or row.state != "running":
-                raise Ended
-            if row.cancel_requested_at is not None:
-                raise Cancelled
+        """To be called now and then by what is slow and not beside the journal: looks for a wish to stop."""
+        if time.monotonic() - self._looked_at < LOOK:
+            return
+        with self.work.transaction() as ctx:
+            row = ctx.session.execute(
+                select(Turn.state, Turn.cancel_requested_at).where(Turn.id == self.turn_id, Turn.run_id == self.run_id)
+            ).one_or_none()
+        self.seen(running=row is not None and row.state == "running", cancelled=bool(row and row.cancel_requested_at))
+        self.check()
+
+    # --- for whoever writes: the lock is held -----------------------------------------------------
+
+    @property
+    def talking(self) -> bool:
+        """Words wait."""
+        return bool(self._words)
+
+    def pieces(self) -> list[_Words]:
+        """The words that wait, as they were said."""
+        return list(self._words)
+
+    def numbered(self, moment: datetime, pieces: Sequence[_Words]) -> list[tuple[int, str, Mapping[str, Any]]]:
+        """The next events, of these words: (number, name, data)."""
+        found: list[tuple[int, str, Mapping[str, Any]]] = []
+        for (kind, agent, depth, step), run in groupby(pieces, key=lambda piece: piece[:4]):
+            said = "".join(piece.words for piece in run)
+            for at in range(0, len(said), LONGEST_DELTA):
+                delta = said[at : at + LONGEST_DELTA]
+                data = events.data(moment, agent=agent, depth=depth, delta=delta, step=step)
+                found.append((self._number + len(found) + 1, kind, data))
+        return found
+
+    def wrote(self, pieces: Sequence[_Words], written: Sequence[tuple[int, str, Mapping[str, Any]]]) -> None:
+        """These events are committed, and these words among them."""
+        for piece in pieces:
+            self._words.popleft()
+            if piece.kind == events.TEXT_DELTA:
+                self._partial[piece.step] = self._partial.get(piece.step, "") + piece.words
+        if written:
+            self._number = written[-1][0]
+        self.failing_since = None
+        self._looked_at = self._written_at = time.monotonic()
+
+    def seen(self, *, running: bool, cancelled: bool) -> None:
+        """What the turn's row says."""
+        self.failing_since = None
+        self._looked_at = time.monotonic()
+        if not running:
+            self.problem = Ended()
+        elif cancelled:
+            self.problem = Cancelled()
 
     # --- what is known already --------------------------------------------------------------------
 
@@ -220,7 +255,8 @@ class Journal:
 
     def said(self, step: str) -> str:
         """The words of a step that are out (and committed)."""
-        return self._partial.get(step, "")
+        with self.lock:
+            return self._partial.get(step, "")
 
     def taken(self) -> list[tuple[str, int, int]]:
         """What each request to a model took: its name, tokens in, tokens out. Of one that was broken off in the middle
@@ -235,20 +271,24 @@ class Journal:
 
     def response(self) -> str:
         """All words so far, as the stream has them."""
-        return "".join(self._partial.values()) + ("".join(self._words) if self._kind == events.TEXT_DELTA else "")
+        with self.lock:
+            waiting = [piece.words for piece in self.pieces() if piece.kind == events.TEXT_DELTA]
+            return "".join([*self._partial.values(), *waiting])
 
     # --- publishing -------------------------------------------------------------------------------
 
     def republish(self, known: list[TurnEvent]) -> None:
         """Publish what an earlier run may have committed and not published; a number twice is harmless."""
-        self._publish([(event.number, event.name, event.data) for event in known])
+        self.publish([(event.number, event.name, event.data) for event in known])
 
-    def _publish(self, written: list[tuple[int, str, Mapping[str, Any]]]) -> None:
+    def publish(self, written: Sequence[tuple[int, str, Mapping[str, Any]]], *, later: bool = False) -> None:
+        """Publish what is committed. `later`: with the work's next `publish_rest`."""
+        send = self.work.publish_later if later else self.work.publish
         for number, name, data in written:
             if self.behind:
                 return
             try:
-                self.work.publish(channel(self.turn_id), number, name, data)
+                send(channel(self.turn_id), number, name, data)
             except (OSError, RuntimeError) as away:
                 self._away(away)
             except Exception as away:  # redis' own errors, which are none of ours to import
@@ -275,12 +315,15 @@ class Writer:
         return self._journal.person(self.ctx)
 
     def event(self, name: str, *, agent: str | None = None, depth: int = 0, message: str = "", **more: Any) -> None:
+        self.add(name, events.data(self.ctx.now(), agent=agent, depth=depth, message=message, **more))
+
+    def add(self, name: str, made: Mapping[str, Any]) -> None:
         journal = self._journal
         journal._number += 1
-        now = self.ctx.now()
-        made = events.data(now, agent=agent, depth=depth, message=message, **more)
         self.ctx.session.add(
-            TurnEvent(turn_id=journal.turn_id, number=journal._number, name=name, data=dict(made), created_at=now)
+            TurnEvent(
+                turn_id=journal.turn_id, number=journal._number, name=name, data=dict(made), created_at=self.ctx.now()
+            )
         )
         self.written.append((journal._number, name, made))
 

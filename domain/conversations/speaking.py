@@ -16,6 +16,11 @@ from domain.kernel.errors import Unavailable
 
 T = TypeVar("T")
 
+WAKES = 1.0
+"""Seconds between two moments at which the job's own time limit can interrupt a turn to which nothing comes."""
+NEWS = "news"
+"""Comes among the words when the journal has something to say."""
+
 LEFT_BEHIND = 16
 """Threads that heed no deadline and that a process bears; past it, slow work fails at once."""
 HEEDED = 3.0
@@ -74,21 +79,24 @@ def beside(
     thread = threading.Thread(target=run, name="turn-work", daemon=True)
     thread.start()
     try:
-        while True:
-            try:
-                kind, text = said.get(timeout=min(journal.due(), max(0.01, deadline.remaining())))
-            except queue.Empty:
-                journal.tick()
-                if deadline.over:
+        with journal.kept(lambda: said.put((NEWS, ""))):
+            while True:
+                try:
+                    kind, text = said.get(timeout=min(WAKES, max(0.01, deadline.remaining())))
+                except queue.Empty:
+                    if not deadline.over:
+                        continue
                     thread.join(0.6)  # most work looks at its deadline often
                     if thread.is_alive():
                         with _lock:
                             _left[thread] = time.monotonic()
                         raise TimedOut from None
-                continue
-            if not kind:
-                break
-            take(kind, text)
+                    continue
+                journal.check()
+                if not kind:
+                    break
+                if kind != NEWS:
+                    take(kind, text)
     except BaseException:
         deadline.cancel()
         if thread.is_alive():

@@ -99,7 +99,7 @@ class End:
 
 
 Emit = Callable[[Literal["text", "reasoning"], str], None]
-"""Takes the next words. Called in the thread that runs the driver."""
+"""Takes the next words, at once: it is called where the driver reads, which other turns' drivers may do beside it."""
 
 
 class ChatModel(Protocol):

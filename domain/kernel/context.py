@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from domain.kernel.crypto import Secret
+    from domain.kernel.db import Database
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +134,18 @@ class Work(Protocol):
     attempt: int
     """1 on the first run."""
 
+    @property
+    def database(self) -> Database:
+        """Where it works: what lies in one database may be written together."""
+        ...
+
     def transaction(self) -> AbstractContextManager[Ctx]:
         """A short transaction as the job's organisation; commits on leaving, rolls back on an exception."""
+        ...
+
+    def platform(self) -> AbstractContextManager[Ctx]:
+        """A short transaction as the platform that does not ask for the job's lease: for what several jobs of a process
+        write together, each fenced by something of its own."""
         ...
 
     def complete(self, ctx: Ctx, result: Mapping[str, Any] | None = None) -> None:
@@ -147,6 +158,14 @@ class Work(Protocol):
 
     def publish(self, channel: str, number: int, event: str, data: Mapping[str, Any]) -> None:
         """Append event `number` (from 1, without gaps) to a stream. Publishing a number twice is harmless."""
+        ...
+
+    def publish_later(self, channel: str, number: int, event: str, data: Mapping[str, Any]) -> None:
+        """The same with the next event that is published by this process, or with `publish_rest`."""
+        ...
+
+    def publish_rest(self) -> None:
+        """Publish what waits for it."""
         ...
 
     def remaining(self) -> float:

@@ -22,7 +22,7 @@ from domain.kernel.db import Database
 from domain.kernel.errors import NotFound
 from domain.kernel.outbox import Job
 from domain.kernel.pages import CursorPage, OffsetPage
-from tests.fakes import store_in
+from tests.fakes import FakeWork, store_in
 
 _numbers = itertools.count()
 ADMIN = frozenset({"admin"})
@@ -34,31 +34,13 @@ QUESTION = "How many days of paid leave does an employee have?"
 
 
 @dataclass
-class Work:
+class Work(FakeWork):
     """A job's hold on the platform, without a queue."""
 
-    database: Database
-    organisation_id: UUID
     events: dict[int, tuple[str, dict[str, Any]]] = field(default_factory=dict)
-    job_id: UUID = field(default_factory=uuid4)
-    attempt: int = 1
-
-    @contextmanager
-    def transaction(self) -> Iterator[Ctx]:
-        with self.database.context(SystemActor("job"), self.organisation_id, ADMIN) as ctx:
-            yield ctx
-
-    def complete(self, ctx: Ctx, result: Mapping[str, Any] | None = None) -> None:
-        pass
-
-    def heartbeat(self) -> None:
-        pass
 
     def publish(self, channel: str, number: int, event: str, data: Mapping[str, Any]) -> None:
         self.events[number] = (event, dict(data))
-
-    def remaining(self) -> float:
-        return 100.0
 
 
 @dataclass

@@ -19,7 +19,7 @@ class Published:
     def __init__(self) -> None:
         self.events: dict[int, str] = {}
 
-    def publish(self, channel, number, event, data):
+    def publish(self, channel, number, event, data, *, later=False):
         self.events[number] = event
 
 

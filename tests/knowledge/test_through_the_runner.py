@@ -20,10 +20,10 @@ class Published:
     def __init__(self) -> None:
         self.events: dict[str, dict[int, str]] = {}
 
-    def publish(self, channel, number, event, data):
+    def publish(self, channel, number, event, data, *, later=False):
         self.events.setdefault(channel, {})[number] = event
 
-    def flush(self):
+    def flush(self, *, again=True):
         pass
 
     def close(self):

@@ -117,7 +117,7 @@ def ledger(database_url: str) -> Iterator[Ledger]:
 class Collected(list[tuple[str, int, str, dict[str, Any]]]):
     """A publisher that keeps what it is given."""
 
-    def publish(self, channel: str, number: int, event: str, data: Any) -> bool:
+    def publish(self, channel: str, number: int, event: str, data: Any, *, later: bool = False) -> bool:
         self.append((channel, number, event, dict(data)))
         return True
 

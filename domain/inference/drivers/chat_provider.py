@@ -1,8 +1,8 @@
 """Chat with a provider's model through pydantic-ai: OpenAI, Anthropic, Gemini, Mistral, xAI, OpenRouter, Azure OpenAI,
 Vertex AI, and any server that speaks OpenAI's protocol.
 
-Imported with the first use (1.6 s, 145 MB) or when a worker warms up; one event loop and client a call, so calls share
-nothing but certificates. The client's own retries are off: what may be tried again is decided in
+Imported with the first use (1.6 s, 145 MB) or when a worker warms up. Calls share an event loop and certificates; each
+has a client of its own. The client's own retries are off: what may be tried again is decided in
 `domain.inference.chat`.
 """
 
@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from domain.inference.chat import ChatRequest, Emit, End, Message, Passing, Refused, ToolCall
-from domain.inference.drivers import addresses
+from domain.inference.drivers import addresses, shared_loop
 from domain.inference.ports import Deadline, TimedOut, Usage
 from domain.kernel.errors import DomainError, LimitExceeded
 
@@ -101,7 +101,7 @@ class ProviderChat:
             return running.result()
 
         try:
-            return asyncio.run(bounded())
+            return shared_loop.run(bounded())
         except DomainError:
             raise
         except (exceptions.ModelTimeoutError, TimeoutError) as late:

@@ -67,8 +67,10 @@ class Publisher:
         self.dropped = 0
         """Events that Valkey never got."""
 
-    def publish(self, channel: str, number: int, event: str, data: Mapping[str, Any]) -> bool:
+    def publish(self, channel: str, number: int, event: str, data: Mapping[str, Any], *, later: bool = False) -> bool:
         """Append event `number` (from 1, without gaps). False: Valkey is away, the event is kept for later.
+
+        `later`: only put it behind those that wait; it goes with the next event, or with `flush`.
 
         A number that was published before is left as it is. Raises ValueError for a bad name or number, TypeError
         for data that is not JSON.
@@ -80,6 +82,8 @@ class Publisher:
             self._waiting.append(unsent)
             while len(self._waiting) > self._most:
                 self._drop()
+        if later:
+            return True
         with self._sending:
             return unsent.sent or (time.monotonic() >= self._rest_until and self._send())
 
@@ -88,10 +92,10 @@ class Publisher:
         """Events that wait for Valkey."""
         return len(self._waiting)
 
-    def flush(self) -> bool:
-        """Try once more to send what waits, now. True: nothing waits any more."""
+    def flush(self, *, again: bool = True) -> bool:
+        """Send what waits; `again`: also where Valkey was away a moment ago. True: nothing waits any more."""
         with self._sending:
-            return self._send()
+            return not self._waiting or ((again or time.monotonic() >= self._rest_until) and self._send())
 
     def close(self) -> None:
         """Send what waits, if that can be done at once, and disconnect."""
