@@ -1,6 +1,6 @@
 """Turns: how soon one begins, how soon one ends that is cancelled, and a thousand that stream at once.
 
-    python benchmarks/turns.py [--turns 1000] [--words 60] [--seconds 30] [--starts 200] [--cancels 40]
+    python benchmarks/turns.py [--turns 1000] [--words 60] [--seconds 90] [--workers 2] [--starts 200] [--cancels 40]
 
 The platform as it runs: API, scheduler and workers as processes of their own on Postgres and Valkey, asked over HTTP as
 Thallus. (1) From the POST to the first event on the stream, one turn after the other, with the quoting assistant and
@@ -23,10 +23,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -66,6 +67,7 @@ class Turn:
     headers: dict[str, str]
     asked: float = 0.0
     first: float = 0.0
+    spoke: float = 0.0
     ended: float = 0.0
     numbers: list[int] = field(default_factory=list)
     text: str = ""
@@ -149,12 +151,15 @@ def environment_of(folder: Path, database_url: str, redis_url: str) -> dict[str,
 
 
 @contextmanager
-def platform(environment: dict[str, str], folder: Path, name: str) -> Iterator[tuple[Server, dict[str, int]]]:
-    """API, scheduler and workers; ends with all of them. Answers the API and the processes' ids by name."""
+def platform(
+    environment: dict[str, str], folder: Path, name: str, workers: int = 1
+) -> Iterator[tuple[Server, dict[str, int]]]:
+    """API, scheduler and workers, so many for turns; ends with all of them. Answers the API and the processes' ids by
+    name."""
     command = [sys.executable, "-P", "-m", "thalweg"]
     log = (folder / f"{name}-parts.log").open("wb")
     parts = {
-        "interactive": ["worker", "--queue", "interactive"],
+        **{f"turns {number}": ["worker", "--queue", "interactive"] for number in range(1, workers + 1)},
         "default": ["worker", "--queue", "default"],
         "scheduler": ["scheduler"],
     }
@@ -244,6 +249,7 @@ def _heard(turn: Turn, data: dict[str, Any]) -> None:
     turn.numbers.append(int(turn.last_id.rpartition("-")[2]))
     turn.last_event = kind
     turn.text += data.get("delta", "")
+    turn.spoke = turn.spoke or (time.monotonic() if turn.text else 0.0)
     if kind in ("complete", "error"):
         turn.ended = time.monotonic()
         turn.failed = json.dumps(data.get("error"))[:200] if kind == "error" else ""
@@ -300,9 +306,47 @@ async def all_at_once(url: str, asking: list[Person], words: int) -> list[Turn]:
     return turns
 
 
+def most_at_once(turns: list[Turn]) -> int:
+    """How many had begun to speak and not ended, at the fullest moment."""
+    steps = sorted([(t.spoke, 1) for t in turns if t.spoke] + [(t.ended, -1) for t in turns if t.spoke and t.ended])
+    return max(accumulate(step for _, step in steps), default=0)
+
+
 def percentile(values: list[float], at: int) -> float:
     ordered = sorted(values)
     return round(ordered[min(int(len(ordered) * at / 100), len(ordered) - 1)] * 1000, 1)
+
+
+def outcome(turn: Turn, words: int) -> str:
+    """One word for how it ended."""
+    if turn.whole(words):
+        return "whole"
+    if turn.refused:
+        return f"refused: {turn.refused[:60]}"
+    if turn.last_event == "error":
+        return f"failed: {turn.failed[:60]}"
+    return "said twice" if len(turn.text.split()) > words else f"not whole, last {turn.last_event or 'nothing'}"
+
+
+def spent(pid: int) -> float:
+    """Seconds of processor time of a process and what it has started."""
+    total = 0.0
+    for one in (pid, *_children(pid)):
+        try:
+            fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        total += sum(int(fields[at]) for at in (11, 12, 13, 14)) / os.sysconf("SC_CLK_TCK")
+    return total
+
+
+def _children(pid: int) -> Iterator[int]:
+    if pid == os.getpid():
+        return  # its children are the platform
+    for tasks in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in tasks.read_text().split():
+            yield int(child)
+            yield from _children(int(child))
 
 
 def memory_of(pid: int) -> float:
@@ -314,7 +358,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--turns", type=int, default=1000)
     parser.add_argument("--words", type=int, default=60, help="that the model says to each")
-    parser.add_argument("--seconds", type=float, default=30, help="that it takes for them")
+    parser.add_argument("--seconds", type=float, default=90, help="that it takes for them")
+    parser.add_argument("--workers", type=int, default=2, help="processes that run turns beside each other")
     parser.add_argument("--starts", type=int, default=200, help="turns whose first event is timed")
     parser.add_argument("--cancels", type=int, default=40, help="turns that are cancelled in the middle")
     parser.add_argument("--speak", action="store_true", help=argparse.SUPPRESS)
@@ -347,6 +392,7 @@ def _measure(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
         migrations.upgrade(environment["THALWEG_DATABASE_URL"])
         report: dict[str, Any] = {
             "turns": given.turns,
+            "workers": given.workers,
             "words": given.words,
             "seconds": given.seconds,
             "load": [round(value, 1) for value in os.getloadavg()],
@@ -360,24 +406,37 @@ def _measure(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
             "THALWEG_MODEL": "openai:stub",
             "THALWEG_OPENAI_BASE_URL": address,
             "THALWEG_OPENAI_API_KEY": "none",
-            "THALWEG_INTERACTIVE_THREADS": str(given.turns),
+            "THALWEG_INTERACTIVE_THREADS": str(-(-given.turns // given.workers) + given.workers),
         }
-        with platform(streaming, folder, "streaming") as (api, pids):
+        with platform(streaming, folder, "streaming", given.workers) as (api, pids):
             asking = people(environment, given.turns)
             stopped = uvloop.run(cancelled(api.url, asking, environment["THALWEG_DATABASE_URL"], given.cancels))
             report["cancelled_ms"] = {f"p{at}": percentile(stopped, at) for at in (50, 95, 99)}
             before = {name: memory_of(pid) for name, pid in pids.items()}
+            servers = {"model": model.pid, "client": os.getpid()} | {
+                name: server.process.pid
+                for name, server in (("postgres", postgres), ("valkey", valkey))
+                if server.process is not None
+            }
+            used = {name: spent(pid) for name, pid in {**pids, **servers}.items()}
             began = time.monotonic()
             turns = uvloop.run(all_at_once(api.url, asking, given.words))
             report["all_at_once"] = {
                 "seconds": round(time.monotonic() - began, 1),
                 "refused": sum(bool(turn.refused) for turn in turns),
+                "ended": dict(Counter(outcome(turn, given.words) for turn in turns)),
+                "processor_seconds": {
+                    name: round(spent(pid) - used[name]) for name, pid in {**pids, **servers}.items()
+                },
                 "whole": sum(turn.whole(given.words) for turn in turns),
+                "streaming_at_the_same_moment": most_at_once(turns),
                 "first_event_ms": {
                     f"p{at}": percentile([t.first - t.asked for t in turns if t.first], at) for at in (50, 95, 99)
                 },
                 "longest_s": round(max((t.ended - t.asked for t in turns if t.ended), default=0.0), 1),
-                "worker_mib": round(memory_of(pids["interactive"]) - before["interactive"]),
+                "worker_mib": round(
+                    sum(memory_of(pid) - before[name] for name, pid in pids.items() if name.startswith("turns"))
+                ),
                 "api_mib": round(memory_of(pids["api"]) - before["api"]),
             }
             odd = next((turn for turn in turns if not turn.whole(given.words)), None)
@@ -408,12 +467,15 @@ def _print(report: dict[str, Any]) -> None:
         table.add_row(f"cancellation to last event, {at} ms", f"{report['cancelled_ms'][at]}", aim)
     turns = report["turns"]
     table.add_row(f"{turns} at once: whole and in order, over a reconnect", f"{together['whole']}", f"{turns}")
+    table.add_row("the same, at the fullest moment", f"{together['streaming_at_the_same_moment']}", f"{turns}")
     table.add_row("the same, refused", f"{together['refused']}", "0")
     table.add_row("the same, POST to first event, p95 ms", f"{together['first_event_ms']['p95']}", "")
     table.add_row(f"longest turn, s (the model speaks for {report['seconds']:g} s)", f"{together['longest_s']}", "")
-    table.add_row("memory of the worker for it, MiB", f"{together['worker_mib']}", "")
+    table.add_row("memory of the workers for it, MiB", f"{together['worker_mib']}", "")
     table.add_row("memory of the API process for it, MiB", f"{together['api_mib']}", "")
     console.print(table)
+    console.print("How they ended:", together["ended"])
+    console.print("Processor seconds:", together["processor_seconds"])
     if "first_that_was_not" in together:
         console.print("One that was not whole:", together["first_that_was_not"])
 

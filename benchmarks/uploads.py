@@ -1,13 +1,16 @@
 """Uploads: what a large one costs the API process and its other callers, a hundred at once, and how fast they are read.
 
-    python benchmarks/uploads.py [--large 10] [--seconds 10] [--at-once 100] [--passages 2000]
+    python benchmarks/uploads.py [--large 10] [--seconds 10] [--at-once 100] [--passages 4000]
 
 The platform as it runs: API, scheduler and workers as processes of their own on Postgres and Valkey, asked over HTTP as
-Thallus. (1) `--large` files of 50 MiB, one after the other, while somebody else reads at a steady rate: memory of the
-API process beside what it had before, and the reader's times beside those of `--seconds` without an upload. (2)
-`--at-once` files sent at the same moment; counted is how many end `completed`. (3) Documents of about `--passages`
-passages: from the last upload to the last `completed`, beside the bare embedder on the same passages, twice, in a
-process of its own. Prints a table and writes reports/uploads.json.
+Thallus. (1) `--large` files of 50 MiB, one after the other, as fast as they are taken, while somebody else lists their
+own documents at a steady rate: memory of the API process beside what it had before, and the reader's times beside those
+of `--seconds` without an upload. (2) `--at-once` files sent at the same moment; counted is how many end `completed`.
+(3) Documents of about `--passages` passages: from the first upload to the last `completed`, beside the bare embedder on
+a thousand of them, twice, in a process of its own. Prints a table and writes reports/uploads.json.
+
+No higher priority is asked for, unlike elsewhere here: each process of Postgres leads a session of its own, and
+Linux shares the processor out by sessions. API, reader and sender together would leave Postgres a tenth of a busy one.
 """
 
 from __future__ import annotations
@@ -35,7 +38,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "src"), str(ROOT / "benchmarks")]
 import httpx  # noqa: E402
 import psycopg  # noqa: E402
 import uvloop  # noqa: E402
-from peers.process import Server, first_in_line  # noqa: E402
+from peers.process import Server  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 
@@ -54,6 +57,13 @@ MIB = 1 << 20
 LARGE = 50 * MIB
 RATE = 100.0
 """Requests a second of the reader."""
+LISTED = 5
+"""Documents of the list that is read."""
+SENDER = ROOT / "benchmarks" / "peers" / "sender.py"
+A_PASSAGE = 570
+"""Characters of a passage, about."""
+BARE = 1_000
+"""Passages that the bare embedder is timed with: taken evenly from those that were read."""
 A_DOCUMENT = 250
 """Passages of one of the documents whose reading is timed, about."""
 
@@ -125,44 +135,30 @@ def person(environment: dict[str, str]) -> dict[str, str]:
 # --- one large file -----------------------------------------------------------------------------------------------
 
 
-def send(url: str, token: str, size: int, number: int) -> None:
-    """Upload text of `size` bytes. Runs in a process of its own: to send is work too."""
-    boundary = "uploads-benchmark"
-    head = (
-        f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="large-{number}.txt"\r\n'
-        "Content-Type: text/plain\r\n\r\n"
-    ).encode()
-    tail = f"\r\n--{boundary}--\r\n".encode()
-    line = f"File {number}: what goes in comes out.\n".encode()
-    piece = line * (65_536 // len(line))
+class Sender:
+    """Somebody who uploads large files, in a process of their own (`peers/sender.py`)."""
 
-    def pieces() -> Iterator[bytes]:
-        yield head
-        left = size
-        while left > 0:
-            yield piece[:left]
-            left -= len(piece)
-        yield tail
+    def __init__(self, api: Server, headers: dict[str, str]) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", str(SENDER), str(api.port), f"{BASE}/upload"],
+            env={**os.environ, "TOKEN": headers["Authorization"]},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
 
-    headers = {
-        "Authorization": token,
-        "Content-Type": f"multipart/form-data; boundary={boundary}",
-        "Content-Length": str(len(head) + size + len(tail)),
-    }
-    began = time.monotonic()
-    reply = httpx.post(f"{url}{BASE}/upload", content=pieces(), headers=headers, timeout=120)
-    if reply.status_code != 201:
-        raise SystemExit(f"an upload was answered {reply.status_code}: {reply.text[:300]}")
-    print(time.monotonic() - began)
+    def send(self, size: int, number: int) -> float:
+        """Seconds that an upload took."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        print(size, number, file=self._process.stdin, flush=True)
+        told = self._process.stdout.readline()
+        if not told:
+            raise SystemExit("the sender has failed")
+        return float(told)
 
-
-def sent(url: str, headers: dict[str, str], size: int, number: int) -> float:
-    """Seconds that an upload took."""
-    command = [sys.executable, __file__, "--send", f"{url} {size} {number}"]
-    told = subprocess.run(
-        command, env={**os.environ, "UPLOADS_TOKEN": headers["Authorization"]}, stdout=subprocess.PIPE, check=True
-    )
-    return float(told.stdout)
+    def close(self) -> None:
+        self._process.communicate(timeout=30)
 
 
 class Reader(threading.Thread):
@@ -223,20 +219,28 @@ class Watch(threading.Thread):
         return self.most
 
 
-def large_ones(api: Server, headers: dict[str, str], given: argparse.Namespace) -> dict[str, Any]:
-    sent(api.url, headers, MIB, 0)  # what is made once is made now
-    warm = Reader(api.url, headers, 2.0)
+def large_ones(
+    api: Server, headers: dict[str, str], other: dict[str, str], given: argparse.Namespace
+) -> dict[str, Any]:
+    """`other` reads what does not change meanwhile: a list that grows with each upload would be other work."""
+    sender = Sender(api, headers)
+    uvloop.run(upload_all(api.url, other, [words_of(number, 1) for number in range(LISTED)], "listed"))
+    sender.send(MIB, 0)  # what is made once is made now
+    warm = Reader(api.url, other, 2.0)
     warm.start()
     warm.join()
-    alone = Reader(api.url, headers, given.seconds)
+    watch, alone = Watch(api), Reader(api.url, other, given.seconds)
+    watch.start()
     alone.start()
     alone.join()
+    watch.stop()
     before = api.memory
-    watch, beside = Watch(api), Reader(api.url, headers)
+    watch, beside = Watch(api), Reader(api.url, other)
     watch.start()
     beside.start()
-    took = [sent(api.url, headers, LARGE, number) for number in range(1, given.large + 1)]
+    took = [sender.send(LARGE, number) for number in range(1, given.large + 1)]
     times, most = beside.stop(), watch.stop()
+    sender.close()
     forget(api, headers)
     return {
         "uploads": len(took),
@@ -266,7 +270,7 @@ def words_of(number: int, passages: int) -> bytes:
     pages = " ".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("*.md")))
     sentences = [each.strip() for each in pages.replace("\n", " ").split(". ") if 40 < len(each.strip()) < 300]
     lines, characters = [f"Document {number}."], 0
-    while characters < passages * 850:
+    while characters < passages * A_PASSAGE:
         taken = chance.sample(sentences, 5)
         lines.append(". ".join(taken) + ".")
         characters += len(lines[-1])
@@ -302,7 +306,7 @@ class Documents:
             states: Counter[str] = Counter(dict(self._connection.execute(query, [f"{name}-%"]).fetchall()))
             if states["completed"] + states["failed"] >= count or time.monotonic() > end:
                 return states
-            time.sleep(0.02)
+            time.sleep(0.2)  # oftener, and it is this that is measured: 20 ms took an eighth of a core
 
     def passages(self, name: str) -> int:
         query = "SELECT count(*) FROM chunk JOIN document ON document.id = document_id WHERE filename LIKE %s"
@@ -349,11 +353,13 @@ def bare(passages: Path) -> None:
         Passage(ordinal=number, text=text, heading=None, page=None, tokens=tokens, position={})
         for number, (text, tokens) in enumerate(json.loads(passages.read_text()))
     ]
-    embedding.of_passages(model, made[:64])
+    size = knowledge.ingestion.BATCH
+    embedding.of_passages(model, made[:size])
+    fresh = made[size:]  # what the model has embedded before, it remembers: that would be for nothing
     began = time.perf_counter()
-    for at in range(0, len(made), knowledge.ingestion.BATCH):
-        embedding.of_passages(model, made[at : at + knowledge.ingestion.BATCH])
-    print(len(made) / (time.perf_counter() - began))
+    for at in range(0, len(fresh), size):
+        embedding.of_passages(model, fresh[at : at + size])
+    print(len(fresh) / (time.perf_counter() - began))
 
 
 def bare_rate(passages: Path) -> float:
@@ -369,14 +375,15 @@ def read_in(
     with workers(environment, folder):
         uvloop.run(upload_all(api.url, headers, [words_of(9_999, 8)], "warming"))
         documents.wait("warming", 1, 120)
+        began = time.monotonic()  # the first of them are being read before the last is here
         uvloop.run(upload_all(api.url, headers, texts, "timed"))
-        began = time.monotonic()
         states = documents.wait("timed", count, 120 + many / 2)
         seconds = time.monotonic() - began
     if states["completed"] != count:
         raise SystemExit(f"not all documents were read: {dict(states)}")
     passages = folder / "passages.json"
-    passages.write_text(json.dumps(documents.texts("timed")))
+    texts_read = documents.texts("timed")
+    passages.write_text(json.dumps(texts_read[:: max(1, len(texts_read) // BARE)]))
     rates = [bare_rate(passages) for _ in range(2)]
     made = documents.passages("timed")
     rate, beside = made / seconds, sum(rates) / len(rates)
@@ -407,18 +414,12 @@ def main() -> None:
     parser.add_argument("--large", type=int, default=10, help="files of 50 MiB")
     parser.add_argument("--seconds", type=float, default=10, help="of reading without an upload")
     parser.add_argument("--at-once", type=int, default=100, help="uploads at the same moment")
-    parser.add_argument("--passages", type=int, default=2000, help="whose reading is timed")
-    parser.add_argument("--send", help=argparse.SUPPRESS)
+    parser.add_argument("--passages", type=int, default=4000, help="whose reading is timed")
     parser.add_argument("--bare", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
-    if given.send:
-        url, size, number = given.send.split()
-        send(url, os.environ["UPLOADS_TOKEN"], int(size), int(number))
-        return
     if given.bare:
         bare(given.bare)
         return
-    first_in_line()
     with tempfile.TemporaryDirectory(prefix="thalweg-bench-", ignore_cleanup_errors=True) as folder:
         os.chmod(folder, 0o755)  # the database's system user passes through
         report = _measure(Path(folder), given)
@@ -439,7 +440,7 @@ def _measure(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
         api = Server(command, "/health", -1, folder / "api.log", environment)
         try:
             # Nobody reads yet: the workers' own work on the same cores is not what an upload costs.
-            report["large"] = large_ones(api, person(environment), given)
+            report["large"] = large_ones(api, person(environment), person(environment), given)
             with workers(environment, folder):
                 report["at_once"] = at_once(api, person(environment), documents, given.at_once)
             report["reading"] = read_in(api, person(environment), documents, folder, environment, given.passages)

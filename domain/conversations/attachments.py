@@ -170,6 +170,7 @@ def _extracted(state: State, file: Mapping[str, Any]) -> list[Block]:
     seconds = max(5.0, min(SECONDS, state.deadline.remaining() - 15))
     try:
         with storage.local_path(state.journal.work, UUID(file["id"])) as path:
+            state.journal.slow()
             found = sandbox.read(path, kind, sandbox.Limits(seconds=seconds), state.journal.tick)
     except Unreadable as why:
         raise Unprocessable(f"{file['name']}: {why.message}", reason=why.code) from why

@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import undefer
 
 from domain import inference, memory
-from domain.conversations import attachments, events, past, rules, turns
+from domain.conversations import attachments, events, gate, past, rules, turns
 from domain.conversations.ending import settle
 from domain.conversations.guardrails import policy, recognise
 from domain.conversations.guardrails.output import Blocked
@@ -48,10 +48,21 @@ RESERVE = 10.0
 def run(work: Work, turn_id: UUID) -> None:
     """Bring a turn to its end, or to where it waits. Raises what the database or the lease raise, and then is run
     again; never for a model's, a tool's or a rule's failure."""
-    journal = _begun(work, turn_id)
-    if journal is None:  # over already, or waiting: its last events may not be out
-        announce(work, turn_id)
-        return
+    with gate.through() as leave:
+        journal = _begun(work, turn_id)
+        if journal is None:  # over already, or waiting: its last events may not be out
+            announce(work, turn_id)
+            return
+        journal.slow = leave
+        _run(journal, turn_id)
+    # Only what is out is done: a process that dies before this publishes it with its next run.
+    with work.transaction() as ctx:
+        if journal.behind:
+            turns.announce_later(journal.person(ctx), turn_id)
+        work.complete(ctx)
+
+
+def _run(journal: Journal, turn_id: UUID) -> None:
     try:
         _answer(journal, turn_id)
     except Ended:
@@ -68,14 +79,9 @@ def run(work: Work, turn_id: UUID) -> None:
         log.warning("turn failed", extra={"code": problem.code, "reason": problem.message})
         _failed(journal, turn_id, problem)
     except Exception:
-        late = work.remaining() <= 1.0  # the soft limit of the job, whatever form it takes
+        late = journal.work.remaining() <= 1.0  # the soft limit of the job, whatever form it takes
         log.exception("turn failed")
         _failed(journal, turn_id, TimedOut() if late else DomainError())
-    # Only what is out is done: a process that dies before this publishes it with its next run.
-    with work.transaction() as ctx:
-        if journal.behind:
-            turns.announce_later(journal.person(ctx), turn_id)
-        work.complete(ctx)
 
 
 def announce(work: Work, turn_id: UUID) -> None:

@@ -71,6 +71,8 @@ class Journal:
         self.organisation_id = turn.organisation_id
         self.lock = threading.RLock()
         """Whoever writes holds it: the turn itself, or the scribe."""
+        self.slow: Callable[[], None] = lambda: None
+        """To be called before something slow: others may begin meanwhile (`gate`)."""
         self.problem: BaseException | None = None
         """What the scribe has found, for `check`."""
         self.failing_since: float | None = None
@@ -181,6 +183,7 @@ class Journal:
     def kept(self, wake: Callable[[], None]) -> Iterator[None]:
         """While something slow goes on: words are written by the scribe, and `wake` is called, from another thread,
         when `check` would raise."""
+        self.slow()
         self.problem = self.failing_since = None
         self._kept = True
         try:

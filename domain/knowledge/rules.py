@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
@@ -110,22 +110,23 @@ def falling(fits: Sequence[float]) -> list[float]:
 
 
 EXACT = 4_000
-"""Passages in reach up to which every vector is compared: about 5 ms, and the answer is exact."""
+"""Passages in reach up to which every vector is compared: some 8 ms, and the answer is exact."""
 EXACT_MOST = 60_000
 """Beyond this the graph is walked, however small a part of it is in reach."""
+STEP = 11
+"""What a passage costs that a walk visits, in comparisons: it is looked up, and its neighbours are compared."""
 
 
-def exactly(reach: int, total: int, wanted: int) -> bool:
-    """Whether to compare all `reach` vectors instead of walking the graph of `total`.
+def exactly(reach: int, total: Callable[[], int], wanted: int) -> bool:
+    """Whether to compare all `reach` vectors instead of walking the graph of `total`, which is asked where it matters.
 
-    The walk visits about `wanted * total / reach` vectors until enough of those in reach were met, at some four times
-    the cost of a comparison.
+    The walk visits about `wanted * total / reach` vectors until enough of those in reach were met.
     """
     if reach <= EXACT:
         return True
     if reach > EXACT_MOST:
         return False
-    return 4 * max(wanted, 100) * math.ceil(max(total, reach) / reach) > reach
+    return STEP * max(wanted, 100) * math.ceil(max(total(), reach) / reach) > reach
 
 
 # --- filters of attributes ----------------------------------------------------------------------------------

@@ -16,8 +16,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Float, Integer, case, cast, func, literal, null, select, text
-from sqlalchemy.dialects.postgresql import REGCONFIG, TSQUERY
+from sqlalchemy import Float, Select, Text, bindparam, case, cast, column, func, literal, null, select, text
+from sqlalchemy.dialects.postgresql import ARRAY, REGCONFIG, TSQUERY
 
 from domain import audit
 from domain.inference import Vector
@@ -38,9 +38,11 @@ from domain.knowledge.rules import Mode
 
 CANDIDATES = 60
 """Of each ranking, before they are fused."""
-SAMPLE = 1_500
+SAMPLE = 1_000
 """Passages with words of the question that are ranked; a question of everyday words has more, and the first will do."""
 CONFIGURATIONS = 6
+_PLANS = text("SELECT set_config('plan_cache_mode', 'force_custom_plan', true)")
+"""For the rest of the transaction. One plan for all questions and scopes suits none: it took 100 times as long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +166,7 @@ def search(
         vectors = vector if isinstance(vector, Mapping) else {embedding.built_in(): vector}
     elif mode != "text":
         vectors = asking.vectors_of(ctx, asked, scope, eyes)
+    ctx.session.execute(_PLANS)
     eyes = eyes or access.viewer(ctx)
     _known(ctx, scope, eyes)
     own_way = _settings(ctx, scope) if mode is None or min_score is None else rules.Settings()
@@ -178,14 +181,20 @@ def search(
         rankings += _by_meaning(ctx, scope, eyes, reach, vectors, fits)
     words = [wording.of(ctx, asked, each) for each in _configurations(reach)] if mode != "semantic" or highlight else []
     if mode != "semantic":
-        rankings.append(_by_words(ctx, scope, eyes, words, fits))
+        rankings.append(_by_words(ctx, scope, eyes, reach, words, fits))
     fused = rules.fused(*rankings)
     order = sorted(fused, key=lambda each: (-fused[each], -fits[each].best, each))[: 3 * limit + 20]
-    rows = _rows(ctx, scope, eyes, order, vectors)
-    for chunk_id, row in rows.items():
-        if row.similarity is not None and mode != "text":
-            fits[chunk_id].similarity = max(0.0, min(1.0, 1 - row.similarity))
-    kept = [each for each in order if each in rows and fits[each].best >= max(min_score, 1e-9)][:limit]
+    rows: dict[UUID, Any] = {}
+    kept: list[UUID] = []
+    for some in (order[:limit], order[limit:]):  # mostly the first ones do
+        if len(kept) == limit:
+            break
+        rows |= _rows(ctx, scope, eyes, some, vectors if mode != "text" else {})
+        for chunk_id in some:
+            if chunk_id in rows and rows[chunk_id].similarity is not None:
+                fits[chunk_id].similarity = max(0.0, min(1.0, 1 - rows[chunk_id].similarity))
+        kept += [each for each in some if each in rows and fits[each].best >= max(min_score, 1e-9)]
+    kept = kept[:limit]
     passages = _passages(ctx, kept, rows, fits, words if highlight else [])
     _used(ctx, scope)
     found = Found(asked, mode, passages, reach.pending, time.monotonic() - started)
@@ -244,15 +253,22 @@ def _configurations(reach: _Reach) -> list[str]:
     return sorted(reach.configurations, key=lambda each: -reach.configurations[each])[:CONFIGURATIONS]
 
 
-def _in_reach(scope: Scope, eyes: access.Viewer) -> Any:
-    return Chunk.index_id.in_(entries(scope, eyes, CollectionEntry.index_id))
+def _in_reach(scope: Scope, eyes: access.Viewer, *, first: bool) -> Any:
+    """The condition on passages. `first`: what is in reach is read, and of that what else is asked for. Otherwise what
+    else is asked for is found first and looked up in what is in reach, of which `IS TRUE` makes the planner note all
+    index ids in a hash, once; as a join it would go through them for each passage, or the other way around."""
+    reached = Chunk.index_id.in_(entries(scope, eyes, CollectionEntry.index_id))
+    return reached if first else reached.is_(True)
 
 
 # --- by meaning ---------------------------------------------------------------------------------------------
 
 _WALK = text(
-    "SELECT set_config('hnsw.iterative_scan', 'strict_order', true), set_config('hnsw.ef_search', '120', true)"
+    "SELECT set_config('hnsw.iterative_scan', 'relaxed_order', true), set_config('hnsw.ef_search', '400', true), "
+    "set_config('hnsw.max_scan_tuples', '8000', true), set_config('enable_sort', 'off', true)"
 )
+"""The planner takes the graph for dearer than it is, and would sort all of an organisation that has a tenth of it."""
+_WALKED = text("SELECT set_config('enable_sort', 'on', true)")
 _TOTAL = text("SELECT reltuples FROM pg_class WHERE relname = :graph AND relkind = 'i'")
 
 
@@ -280,33 +296,54 @@ def _by_meaning(
 def _nearest(
     ctx: Ctx, scope: Scope, eyes: access.Viewer, model: str, dimensions: int, vector: Vector, count: int
 ) -> list[tuple[float, UUID]]:
-    column = getattr(Chunk, f"embedding_{dimensions}")
-    distance = column.cosine_distance(vector)
-    query = select(distance.label("away"), Chunk.id).where(_in_reach(scope, eyes), Chunk.model == model)
-    total = ctx.session.execute(_TOTAL, {"graph": f"ix_chunk_embedding_{dimensions}"}).scalar() or 0
-    if rules.exactly(count, int(total), CANDIDATES):
-        # The sum keeps the planner from the graph, which answers in its order and never with all.
-        query = query.order_by(distance + literal(0.0, Float)).limit(CANDIDATES)
-    else:
+    distance = getattr(Chunk, f"embedding_{dimensions}").cosine_distance(vector)
+    query = select(distance.label("away"), Chunk.id).where(Chunk.model == model)
+    if not rules.exactly(count, lambda: _in_graph(ctx, dimensions), CANDIDATES):
         ctx.session.execute(_WALK)
-        query = query.order_by(distance).limit(CANDIDATES)
+        walk = query.where(_in_reach(scope, eyes, first=False)).order_by(distance).limit(CANDIDATES)
+        walked = _pairs(ctx, walk)
+        ctx.session.execute(_WALKED)
+        if len(walked) == CANDIDATES or count > rules.EXACT_MOST:
+            return walked
+        # What is in reach lies far from the question, behind more of others' than the walk may visit.
+    # The sum keeps the planner from the graph, which answers in its order and never with all. It stands in both places
+    # in the same words, so that each distance is worked out once.
+    away = distance + literal(0.0, Float)
+    every = select(away.label("away"), Chunk.id).where(Chunk.model == model, _in_reach(scope, eyes, first=True))
+    return _pairs(ctx, every.order_by(away).limit(CANDIDATES))
+
+
+def _pairs(ctx: Ctx, query: Any) -> list[tuple[float, UUID]]:
     return [(float(away), chunk_id) for away, chunk_id in ctx.session.execute(query) if away is not None]
+
+
+def _in_graph(ctx: Ctx, dimensions: int) -> int:
+    """Passages of all organisations with vectors of that size, as PostgreSQL last counted them."""
+    return int(ctx.session.execute(_TOTAL, {"graph": f"ix_chunk_embedding_{dimensions}"}).scalar() or 0)
 
 
 # --- by words -----------------------------------------------------------------------------------------------
 
 
 def _by_words(
-    ctx: Ctx, scope: Scope, eyes: access.Viewer, words: Sequence[wording.Words], fits: dict[UUID, _Fit]
+    ctx: Ctx,
+    scope: Scope,
+    eyes: access.Viewer,
+    reach: _Reach,
+    words: Sequence[wording.Words],
+    fits: dict[UUID, _Fit],
 ) -> list[UUID]:
     best: dict[UUID, float] = {}
+    count = sum(reach.configurations.values())
     for each in words:
         if not each.lexemes:
             continue
+        query = _with_words(scope, eyes, each, small=count <= rules.EXACT)
         for step in each.steps:
-            rows = _with_words(ctx, scope, eyes, each, step)
+            rows = ctx.session.execute(query, {"step": step}).all()
             top = max((rank for _, _, rank in rows), default=0.0) or 1.0
-            for chunk_id, share, rank in rows:
+            for chunk_id, hits, rank in rows:
+                share = hits / len(each.lexemes)
                 best[chunk_id] = max(best.get(chunk_id, 0.0), share * (0.6 + 0.4 * rank / top))
             if len(best) >= CANDIDATES:
                 break
@@ -316,17 +353,16 @@ def _by_words(
     return order
 
 
-def _with_words(
-    ctx: Ctx, scope: Scope, eyes: access.Viewer, words: wording.Words, step: str
-) -> list[tuple[UUID, float, float]]:
-    """Passages that match `step`, with the share of the question's words in them and PostgreSQL's rank."""
-    configuration = cast(literal(words.configuration), REGCONFIG)
+def _with_words(scope: Scope, eyes: access.Viewer, words: wording.Words, *, small: bool) -> Select[Any]:
+    """Passages that match the parameter `step`, how many of the question's words are in them, and PostgreSQL's rank.
+    `small`: so little is in reach that all of it is read, which is faster than to look among everybody's words."""
+    matches = Chunk.tsv.bool_op("@@")(cast(bindparam("step", type_=Text), TSQUERY))
     some = (
-        select(Chunk.id.label("id"), Chunk.tsv.label("tsv"))
+        select(Chunk.id, Chunk.tsv)
         .where(
-            Chunk.tsv.bool_op("@@")(cast(literal(step), TSQUERY)),
-            Chunk.configuration == configuration,
-            _in_reach(scope, eyes),
+            matches.is_(True) if small else matches,  # `IS TRUE` keeps the planner from the index of words
+            Chunk.configuration == cast(literal(words.configuration), REGCONFIG),
+            _in_reach(scope, eyes, first=small),
         )
         .limit(SAMPLE)
         .subquery()
@@ -336,15 +372,10 @@ def _with_words(
     top = (
         select(some.c.id, some.c.tsv, rank.label("rank")).order_by(rank.desc(), some.c.id).limit(CANDIDATES).subquery()
     )
-    hits = sum(
-        (
-            cast(top.c.tsv.bool_op("@@")(cast(literal(wording._quoted(lexeme)), TSQUERY)), Integer)
-            for lexeme in words.lexemes
-        ),
-        literal(0, Integer),
-    )
-    rows = ctx.session.execute(select(top.c.id, hits.label("hits"), top.c.rank)).all()
-    return [(chunk_id, count / len(words.lexemes), float(rank)) for chunk_id, count, rank in rows]
+    lexemes = func.unnest(cast(literal(words.quoted, ARRAY(Text)), ARRAY(TSQUERY)))
+    each = lexemes.table_valued(column("lexeme", TSQUERY)).render_derived()
+    hits = select(func.count()).select_from(each).where(top.c.tsv.bool_op("@@")(each.c.lexeme)).scalar_subquery()
+    return select(top.c.id, hits.label("hits"), top.c.rank)
 
 
 # --- what was found -------------------------------------------------------------------------------------------

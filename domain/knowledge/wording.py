@@ -33,6 +33,8 @@ RARE = 0.0005
 """The share of passages that a lexeme is taken to be in when it is none of the common ones."""
 SHARE = 0.03
 """Of all passages, at most so many are looked at because any of some lexemes is in them: the rarest ones."""
+ALONE = 4
+"""Of passages with a rare word, one in so many is taken to have a given other one of the question, too."""
 _common: dict[str, float] = {}
 _common_at = -FRESH
 
@@ -48,7 +50,12 @@ class Words:
 
     @property
     def any(self) -> str:
-        return " | ".join(map(_quoted, self.lexemes))
+        return " | ".join(self.quoted)
+
+    @property
+    def quoted(self) -> list[str]:
+        """Each lexeme as a query."""
+        return [_quoted(each) for each in self.lexemes]
 
     @property
     def rarest(self) -> tuple[str, ...]:
@@ -64,14 +71,20 @@ class Words:
     @property
     def steps(self) -> list[str]:
         """Queries from narrow to wide: all words, some of them together, any of them."""
-        count = len(self.lexemes)
-        steps = [" & ".join(map(_quoted, self.lexemes))]
-        if count > 2:
-            pairs = combinations(self.lexemes[:5], 2)
-            steps.append(" | ".join(f"({_quoted(one)} & {_quoted(other)})" for one, other in pairs))
-        if count > 1:
+        steps = [" & ".join(self.quoted), *self._together]
+        if len(self.lexemes) > 1:
             steps.append(" | ".join(map(_quoted, self.rarest)))
         return steps
+
+    @property
+    def _together(self) -> list[str]:
+        """Pairs of the rarest words; of everyday words, which many passages have two of, more at once."""
+        for size in range(2, min(len(self.lexemes), 5)):
+            found = list(combinations(self.lexemes[:5], size))
+            share = sum(min(self.shares.get(lexeme, RARE) for lexeme in each) for each in found)
+            if share / ALONE ** (size - 1) <= SHARE or size == 4:
+                return [" | ".join(f"({' & '.join(map(_quoted, each))})" for each in found)]
+        return []
 
 
 def _quoted(lexeme: str) -> str:

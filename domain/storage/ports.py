@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, runtime_checkable
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +32,25 @@ class Entry:
     modified: datetime
 
 
+@runtime_checkable
+class Sealed(Protocol):
+    """A readable whose content lies whole in a private file that nobody writes to any more, and whose SHA-256 was
+    taken while it was written: it need not be read to be kept."""
+
+    sealed_path: str
+    sealed_digest: bytes
+
+
 class BlobWriter(Protocol):
     """Takes the bytes of one blob. Until `commit` returns nothing is to be seen under its key; then all of it is,
     whatever dies. An `abort` (also after a failure, also twice) leaves nothing."""
 
     def write(self, piece: bytes) -> None: ...
+
+    def adopt(self, path: str) -> bool:
+        """Make the file at `path` the blob, in place of what was written, without copying it. The file keeps its
+        name, which its owner may remove. False: that cannot be done here, nothing has changed."""
+        ...
 
     def commit(self) -> None: ...
 

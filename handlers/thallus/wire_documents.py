@@ -11,9 +11,10 @@ from handlers.wiring import page_of, timestamp
 from thalweg.edge.application import File, Reply
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from uuid import UUID
 
+    from domain.identity import Account
     from domain.kernel.context import Ctx
     from domain.kernel.pages import OffsetPage, Page
     from domain.knowledge import Chunk, Filed, Found, Holding, Passage
@@ -35,6 +36,10 @@ def created_document(ctx: Ctx, filed: Filed) -> Reply:
 
 def document(ctx: Ctx, filed: Filed) -> responses.Document:
     """Raises `NotFound` for a document of another surface whose kind Thallus has no word for."""
+    return _document(ctx, filed, _people(ctx, [filed]))
+
+
+def _document(ctx: Ctx, filed: Filed, people: Mapping[UUID, Account]) -> responses.Document:
     held, entry = filed.document, filed.entry
     if held.kind not in FILE_TYPES:
         raise NotFound("There is no such document.")
@@ -53,7 +58,7 @@ def document(ctx: Ctx, filed: Filed) -> responses.Document:
         "error": _failure(filed),
         "page_count": held.page_count,
         "chunk_count": filed.chunks,
-        "uploaded_by": _user(ctx, held.created_by),
+        "uploaded_by": _user(ctx, held.created_by, people),
         "created_at": timestamp(held.created_at),
         "updated_at": timestamp(max(held.updated_at, entry.updated_at)),
         "processed_at": timestamp(entry.completed_at),
@@ -61,8 +66,9 @@ def document(ctx: Ctx, filed: Filed) -> responses.Document:
 
 
 def document_page(ctx: Ctx, page: OffsetPage, found: Page[Filed]) -> responses.DocumentPage:
+    people = _people(ctx, found.items)
     return {
-        "items": [document(ctx, each) for each in found.items],
+        "items": [_document(ctx, each, people) for each in found.items],
         **page_of(found, page),
     }
 
@@ -200,14 +206,15 @@ def _failure(filed: Filed) -> responses.DocumentFailure | None:
     return {"code": cast("Any", code), "message": entry.failure or ""}
 
 
-def _user(ctx: Ctx, user_id: UUID | None) -> responses.UserReference:
-    former: responses.UserReference = {"id": str(user_id or ctx.organisation), "name": "Former member", "email": FORMER}
-    if user_id is None:
-        return former
-    try:
-        account = accounts.get(ctx, user_id)
-    except NotFound:
-        return former
+def _people(ctx: Ctx, found: Sequence[Filed]) -> Mapping[UUID, Account]:
+    """Who has brought the documents, in one statement for all of them."""
+    return accounts.get_many(ctx, {each.document.created_by for each in found if each.document.created_by is not None})
+
+
+def _user(ctx: Ctx, user_id: UUID | None, people: Mapping[UUID, Account]) -> responses.UserReference:
+    account = None if user_id is None else people.get(user_id)
+    if account is None:
+        return {"id": str(user_id or ctx.organisation), "name": "Former member", "email": FORMER}
     return {"id": str(account.id), "name": account.name, "email": account.email}
 
 

@@ -76,10 +76,14 @@ class Settings:
         ),
     )
     database_pool: int = setting(
-        "stores", "Connections that one process keeps open to the database.", Number(1, 500), 10
+        "stores",
+        "Connections that one process keeps open to the database: one for each of its threads (`api_threads`), so that "
+        "no request waits for another's.",
+        Number(1, 500),
+        16,
     )
     database_overflow: int = setting(
-        "stores", "Connections that one process may open beyond its pool for a burst.", Number(0, 500), 5
+        "stores", "Connections that one process may open beyond its pool for a burst.", Number(0, 500), 8
     )
     redis_url: Secret | None = setting(
         "stores",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import itertools
 import json
 import time
 import tracemalloc
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from thalweg.edge import uploads
 from thalweg.edge.body import Body, BodyReader, Payload, Upload
 from thalweg.edge.problem import Disconnected, Problem
 from thalweg.edge.schema import Compiler
@@ -355,6 +357,59 @@ def test_a_large_file_goes_to_disk_costs_little_memory_and_is_removed_on_close(t
         assert hashlib.file_digest(file, "sha256").hexdigest() == upload.sha256
     payload.close()
     assert list((tmp_path / "spool").iterdir()) == []
+
+
+def test_a_spooled_file_is_handed_over_sealed(tmp_path: Path) -> None:
+    payload = read(reader(FILE, tmp_path, limit=1_000_000), bytes(200_000), OCTETS)
+    with payload.value.open() as source:
+        assert (source.sealed_path, source.sealed_digest.hex()) == (payload.value.path, payload.value.sha256)
+        assert source.tell() == 0
+    payload.close()
+
+
+def test_a_small_file_is_handed_over_as_bytes(tmp_path: Path) -> None:
+    payload = read(reader(FILE, tmp_path, limit=1_000_000), b"small", OCTETS)
+    assert not hasattr(payload.value.open(), "sealed_path")
+
+
+def test_large_uploads_write_in_turns_with_a_rest_between_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[tuple[str, float]] = []
+
+    def spool(self: uploads.Sink) -> None:
+        written.append((self._spool_dir, time.monotonic()))
+        self._held = 0
+        time.sleep(0.001)
+
+    monkeypatch.setattr(uploads.Sink, "_spool", spool)
+    monkeypatch.setattr(uploads, "_turns", uploads._Turns())
+
+    async def upload(name: str) -> None:
+        sink = uploads.Sink(name)
+        for _ in range(6):
+            sink.write(bytes(1 << 20))
+            await sink.relieve()
+
+    async def both() -> None:
+        await upload("first")  # nobody has been here before: this one's first batch is the measure
+        await asyncio.gather(upload("a"), upload("b"))
+
+    asyncio.run(both())
+    rests = [later - earlier for (_, earlier), (_, later) in itertools.pairwise(written)]
+    assert min(rests[1:]) > 0.003  # four times a millisecond, by timers that may be early
+    assert [name for name, _ in written[6:]] == ["a", "b"] * 6
+
+
+def test_the_rest_between_turns_has_an_end() -> None:
+    turns = uploads._Turns()
+    turns.took(60.0)
+
+    async def ten() -> float:
+        began = time.monotonic()
+        for _ in range(10):
+            await turns.take()
+        return time.monotonic() - began
+
+    assert asyncio.run(ten()) < 5.0
 
 
 @pytest.mark.parametrize("how", ["disconnect", "too_large", "cancel"])

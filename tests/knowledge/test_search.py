@@ -7,11 +7,12 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from domain import knowledge
 from domain.kernel.context import ApiKeyActor
 from domain.kernel.errors import Invalid, NotFound, Unprocessable
-from domain.knowledge import rules
+from domain.knowledge import rules, searching, wording
 
 LEAVE = (
     b"# Leave\n\nWhoever wants to leave the company gives notice three months ahead.\n\n"
@@ -225,3 +226,63 @@ def test_a_search_leaves_the_audit_entry_that_is_asked_for_without_the_question(
     with world.ctx(ada) as ctx:
         entry = ctx.session.scalars(select(AuditEntry).where(AuditEntry.action == "document.search")).one()
         assert "private" not in str(entry.details)
+
+
+def test_a_walk_that_meets_too_few_is_made_good_by_comparing_all(world, ada, monkeypatch):
+    world.taken_in(ada, Path("docs/operations.md"), "operations.md")
+    asked = "What happens to a job when its worker dies?"
+    exact = [each.chunk_id for each in world.search(ada, asked, mode="semantic").passages]
+    monkeypatch.setattr(rules, "exactly", lambda *_: False)
+    monkeypatch.setattr(searching, "_WALK", text("SELECT set_config('hnsw.max_scan_tuples', '1', true)"))
+    assert [each.chunk_id for each in world.search(ada, asked, mode="semantic").passages] == exact
+
+
+def test_words_are_found_alike_in_little_and_in_much(world, ada, monkeypatch):
+    world.taken_in(ada, Path("docs/operations.md"), "operations.md")
+    for asked in ("kitchen", "PostgreSQL extensions of a database that is backed up", "to the job its worker"):
+        little = world.search(ada, asked, mode="text")
+        with monkeypatch.context() as patch:
+            patch.setattr(rules, "EXACT", 0)
+            much = world.search(ada, asked, mode="text")
+        assert little.passages
+        assert [(each.chunk_id, each.score) for each in much.passages] == [
+            (each.chunk_id, each.score) for each in little.passages
+        ]
+
+
+def test_what_is_hidden_takes_no_place_among_the_candidates_of_a_walk(world, ada, monkeypatch):
+    monkeypatch.setattr(rules, "exactly", lambda *_: False)
+    monkeypatch.setattr(searching, "CANDIDATES", 2)
+    bob = world.person()
+    for number in range(3):
+        world.upload(ada, f"Leave number {number}: notice is given three months ahead.".encode(), f"{number}.txt")
+    shared = world.collection(ada, personal=False)
+    world.upload(ada, b"Travel by train is paid for in first class.", "travel.txt", collection_id=shared)
+    world.settle()
+    found = world.search(bob, "How many months of notice before leaving?", mode="semantic")
+    assert [each.filename for each in found.passages] == ["travel.txt"]
+
+
+def test_later_questions_of_a_connection_are_planned_for_themselves(world, ada):
+    """A plan that is kept for all questions looks words up anew for each document: 100 times as long, in much."""
+    with world.ctx(ada) as ctx:
+        knowledge.search(ctx, "kitchen dishes", mode="text")
+        assert ctx.session.scalar(text("SHOW plan_cache_mode")) == "force_custom_plan"
+        assert ctx.session.scalar(text("SHOW enable_sort")) == "on"
+
+
+@pytest.mark.parametrize("common", [{}, {"one": 0.2, "two": 0.3, "three": 0.2, "four": 0.25, "five": 0.4}])
+def test_everyday_words_are_looked_for_more_at_once(common):
+    lexemes = ("one", "two", "three", "four", "five")
+    narrow, together, wide = wording.Words("english", lexemes, common).steps
+    assert narrow.count("&") == 4
+    assert together.split(" | ")[0].count("&") == (3 if common else 1)
+    assert "&" not in wide
+
+
+@pytest.mark.parametrize(
+    ("reach", "total", "exactly"),
+    [(4_000, 10_000_000, True), (9_000, 111_000, True), (20_000, 111_000, False), (90_000, 10_000_000, False)],
+)
+def test_all_is_compared_where_a_walk_would_visit_too_much(reach, total, exactly):
+    assert rules.exactly(reach, lambda: total, searching.CANDIDATES) is exactly

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
 import threading
+import zipfile
 from collections.abc import Callable
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -59,6 +61,109 @@ def test_large_content_goes_through_in_parts(world: Any, tmp_path: Path) -> None
         assert reader.read(100) == content[7 << 20 : (7 << 20) + 100]
         reader.seek(-5, io.SEEK_END)
         assert reader.read() == content[-5:]
+
+
+class Spool(io.BufferedReader):
+    """What the edge hands over: a private file that is whole, and whose sum is known."""
+
+    def __init__(self, path: Path, content: bytes) -> None:
+        path.write_bytes(content)
+        super().__init__(io.FileIO(path))
+        self.sealed_path = str(path)
+        self.sealed_digest = hashlib.sha256(content).digest()
+
+
+def test_a_sealed_file_is_kept_like_any_other_and_outlives_its_spool(world: Any, tmp_path: Path) -> None:
+    content = PDF + os.urandom(300_000)
+    with Spool(tmp_path / "spooled", content) as source, world.context() as ctx:
+        stored = storage.put(ctx, source, name="Plan.pdf", purpose="document", media_type="application/pdf")
+    (tmp_path / "spooled").unlink()  # as the edge does when the request is over
+    assert (stored.size, stored.sha256) == (len(content), hashlib.sha256(content).digest())
+    assert stored.media_type == "application/pdf"
+    assert read(world, stored.id) == content
+
+
+def test_a_sealed_container_is_judged_by_its_directory(world: Any, tmp_path: Path) -> None:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as container:
+        container.writestr("[Content_Types].xml", "<Types/>")
+        container.writestr("word/document.xml", "<document/>" * 10_000)
+    with Spool(tmp_path / "spooled", made.getvalue()) as source, world.context() as ctx:
+        stored = storage.put(ctx, source, name="a.docx", purpose="document")
+    assert stored.media_type.endswith("wordprocessingml.document")
+
+
+def test_a_sealed_file_is_taken_over_without_being_read(folder: Any, tmp_path: Path) -> None:
+    with Spool(tmp_path / "spooled", os.urandom(1 << 20)) as source:
+        with folder.context() as ctx:
+            stored = storage.put(ctx, source, name="a.bin", purpose="document")
+        assert source.tell() <= 8192  # its head, to be judged
+    kept = folder.root / stored.key
+    assert kept.samefile(tmp_path / "spooled")
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert list((folder.root / ".incoming").iterdir()) == []
+
+
+def test_a_sealed_file_is_flushed_to_disk_before_it_has_its_name(
+    folder: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[tuple[str, int]] = []
+    fsync, replace = os.fsync, Path.replace
+
+    def flushed(handle: int) -> None:
+        done.append(("flushed", os.fstat(handle).st_ino))
+        fsync(handle)
+
+    def named(self: Path, name: Path) -> Path:
+        done.append((f"named {name.name}", self.stat().st_ino))
+        return replace(self, name)
+
+    monkeypatch.setattr(os, "fsync", flushed)
+    monkeypatch.setattr(Path, "replace", named)
+    with Spool(tmp_path / "spooled", PDF) as source, folder.context() as ctx:
+        stored = storage.put(ctx, source, name="a.pdf", purpose="document")
+    its = [what for what, inode in done if inode == (tmp_path / "spooled").stat().st_ino]
+    assert its[-2:] == ["flushed", f"named {(folder.root / stored.key).name}"]
+
+
+def test_a_sealed_file_on_another_file_system_is_copied(
+    folder: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def link(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    monkeypatch.setattr(os, "link", link)
+    with Spool(tmp_path / "spooled", PDF) as source, folder.context() as ctx:
+        stored = storage.put(ctx, source, name="a.pdf", purpose="document")
+    assert not (folder.root / stored.key).samefile(tmp_path / "spooled")
+    assert read(folder, stored.id) == PDF
+
+
+def test_a_sealed_file_that_was_begun_is_kept_from_where_it_stands(world: Any, tmp_path: Path) -> None:
+    with Spool(tmp_path / "spooled", TEXT) as source, world.context() as ctx:
+        source.seek(26)
+        stored = storage.put(ctx, source, name="a.txt", purpose="document")
+    assert read(world, stored.id) == TEXT[26:]
+
+
+def test_a_sealed_file_past_its_cap_is_refused_and_leaves_nothing(folder: Any, tmp_path: Path) -> None:
+    with Spool(tmp_path / "spooled", TEXT) as source, pytest.raises(TooLarge), folder.context() as ctx:
+        storage.put(ctx, source, name="a.txt", purpose="document", max_bytes=len(TEXT) - 1)
+    assert folder.blobs() == set()
+    assert list((folder.root / ".incoming").iterdir()) == []
+    assert (tmp_path / "spooled").read_bytes() == TEXT
+
+
+def test_a_sealed_file_of_a_transaction_that_rolls_back_leaves_nothing(folder: Any, tmp_path: Path) -> None:
+    def put_and_fail() -> None:
+        with Spool(tmp_path / "spooled", TEXT) as source, folder.context() as ctx:
+            storage.put(ctx, source, name="a.txt", purpose="document")
+            raise NotFound("something else")
+
+    with pytest.raises(NotFound):
+        put_and_fail()
+    assert folder.blobs() == set()
+    assert (tmp_path / "spooled").read_bytes() == TEXT
 
 
 def test_a_job_puts_without_holding_a_transaction(world: Any) -> None:
