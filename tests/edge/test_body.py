@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import itertools
 import json
 import time
 import tracemalloc
@@ -372,31 +371,56 @@ def test_a_small_file_is_handed_over_as_bytes(tmp_path: Path) -> None:
     assert not hasattr(payload.value.open(), "sealed_path")
 
 
-def test_large_uploads_write_in_turns_with_a_rest_between_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    written: list[tuple[str, float]] = []
+def test_turns_of_large_uploads_are_given_out_in_order_with_a_rest_between_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waits: list[float] = []
 
-    def spool(self: uploads.Sink) -> None:
-        written.append((self._spool_dir, time.monotonic()))
-        self._held = 0
-        time.sleep(0.001)
+    async def sleep(seconds: float) -> None:
+        waits.append(round(seconds, 6))
 
-    monkeypatch.setattr(uploads.Sink, "_spool", spool)
-    monkeypatch.setattr(uploads, "_turns", uploads._Turns())
+    monkeypatch.setattr(uploads.asyncio, "sleep", sleep)
+    monkeypatch.setattr(uploads.time, "monotonic", lambda: 100.0)
+    turns = uploads._Turns()
 
-    async def upload(name: str) -> None:
-        sink = uploads.Sink(name)
-        for _ in range(6):
+    async def four() -> None:
+        await turns.take()  # nobody has been here before
+        turns.took(0.001)
+        for _ in range(3):
+            await turns.take()
+
+    asyncio.run(four())
+    assert waits == [0.004, 0.008]  # the first of the three asks at once, and each later one four times a batch later
+
+
+def test_a_batch_of_a_large_upload_waits_for_its_turn_and_tells_how_long_it_took(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    done: list[str] = []
+
+    class Turns:
+        async def take(self) -> None:
+            done.append("turn")
+
+        def took(self, seconds: float) -> None:
+            assert 0 < seconds < 60
+            done.append("took")
+
+    spool = uploads.Sink._spool
+    monkeypatch.setattr(uploads, "_turns", Turns())
+    monkeypatch.setattr(uploads.Sink, "_spool", lambda self: (done.append("spool"), spool(self))[1])
+
+    async def upload() -> None:
+        sink = uploads.Sink(str(tmp_path))
+        for _ in range(2):
             sink.write(bytes(1 << 20))
             await sink.relieve()
+        sink.write(b"little")
+        await sink.relieve()
+        sink.abandon()
 
-    async def both() -> None:
-        await upload("first")  # nobody has been here before: this one's first batch is the measure
-        await asyncio.gather(upload("a"), upload("b"))
-
-    asyncio.run(both())
-    rests = [later - earlier for (_, earlier), (_, later) in itertools.pairwise(written)]
-    assert min(rests[1:]) > 0.003  # four times a millisecond, by timers that may be early
-    assert [name for name, _ in written[6:]] == ["a", "b"] * 6
+    asyncio.run(upload())
+    assert done == ["turn", "spool", "took"] * 2
 
 
 def test_the_rest_between_turns_has_an_end() -> None:
