@@ -23,8 +23,8 @@ IN_MEMORY = 64 * 1024
 _BATCH = 512 * 1024
 _SHARE = 4.0
 """How many times as long as a batch takes to write the next one waits for: large uploads together have a quarter of
-the process at most. Beside files of 50 MiB the p99 of everybody else was 2.6 times what it is alone, with this rest
-1.8 times at most (benchmarks/README.md)."""
+the process at most. Beside files of 50 MiB the p99 of everybody else is about twice what it is alone
+(benchmarks/README.md)."""
 _LONGEST_TURN = 0.005
 """Seconds. However busy the process is, uploads go on: a hundred files of 50 MiB at once must be there before the time
 for their bodies is over."""
