@@ -23,7 +23,7 @@ from sqlalchemy import func, select
 from domain import inference
 from domain.conversations import events
 from domain.conversations.models import Turn, TurnEvent, TurnStep
-from domain.conversations.scribe import GATHER, LOOK, scribe
+from domain.conversations.scribe import GATHER, LOOK, look, scribe
 from domain.kernel.context import Ctx, UserActor, Work
 
 log = logging.getLogger("thalweg.conversations")
@@ -201,11 +201,7 @@ class Journal:
         """To be called now and then by what is slow and not beside the journal: looks for a wish to stop."""
         if time.monotonic() - self._looked_at < LOOK:
             return
-        with self.work.transaction() as ctx:
-            row = ctx.session.execute(
-                select(Turn.state, Turn.cancel_requested_at).where(Turn.id == self.turn_id, Turn.run_id == self.run_id)
-            ).one_or_none()
-        self.seen(running=row is not None and row.state == "running", cancelled=bool(row and row.cancel_requested_at))
+        look([self])
         self.check()
 
     # --- for whoever writes: the lock is held -----------------------------------------------------

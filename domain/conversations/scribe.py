@@ -88,17 +88,17 @@ class Scribe:
                 elif now - busy > LINGER:
                     self._running = False
                     return
-            if any(journal.talking for journal in kept):
+            if _talking(kept):
                 # More come meanwhile; and a round that took long is followed by as much time for everybody else.
                 time.sleep(max(0.0, wrote + pause - now))
                 began = time.monotonic()
-                done = self._together(self._write, [journal for journal in kept if journal.talking])
+                done = self._together(self._write, _talking(kept))
                 wrote = time.monotonic()
                 pause = max(GATHER if done else AGAIN, wrote - began)
             if time.monotonic() - looked >= LOOK:
-                self._together(_look, kept)
+                self._together(look, kept)
                 looked = time.monotonic()
-            if not any(journal.talking for journal in kept):
+            if not _talking(kept):
                 self._bell.wait(max(0.001, looked + LOOK - time.monotonic()))
 
     def _together(self, act: Callable[[Sequence[Journal]], None], journals: Sequence[Journal]) -> bool:
@@ -138,11 +138,11 @@ class Scribe:
         try:
             if held:
                 _write(held)
-        except Invalid:
+        except Invalid as problem:
             if len(held) == 1:
-                held[0].problem = Invalid("The answer holds what cannot be stored.")
+                held[0].problem = problem
             for journal in held if len(held) > 1 else ():  # one of them: the others' words are not to wait for it
-                self._together(_write, [journal])
+                self._write([journal])
         finally:
             for journal in held:
                 journal.lock.release()
@@ -194,8 +194,8 @@ def _locked(ctx: Ctx, journals: Sequence[Journal]) -> list[Journal]:
     return [journal for journal in journals if runs.get(journal.turn_id) == journal.run_id]
 
 
-def _look(journals: Sequence[Journal]) -> None:
-    """See which turns are to stop, or were ended by somebody else."""
+def look(journals: Sequence[Journal]) -> None:
+    """See which turns are to stop, or were ended by somebody else; their journals' `check` raises it."""
     with journals[0].work.platform() as ctx:
         rows = ctx.session.execute(
             select(Turn.id, Turn.run_id, Turn.state, Turn.cancel_requested_at).where(Turn.id == any_(_ids(journals)))
@@ -205,6 +205,11 @@ def _look(journals: Sequence[Journal]) -> None:
         row = found.get(journal.turn_id)
         running = row is not None and row.run_id == journal.run_id and row.state == "running"
         journal.seen(running=running, cancelled=row is not None and row.cancel_requested_at is not None)
+
+
+def _talking(journals: Sequence[Journal]) -> list[Journal]:
+    """Those that have words to write, and may: one with a problem is about to end."""
+    return [journal for journal in journals if journal.talking and journal.problem is None]
 
 
 def _ids(journals: Sequence[Journal]) -> Any:

@@ -10,14 +10,13 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from domain import inference
+from domain.conversations.gate import WAKES
 from domain.conversations.journal import Journal
 from domain.inference import ChatModel, ChatRequest, Deadline, End, TimedOut
 from domain.kernel.errors import Unavailable
 
 T = TypeVar("T")
 
-WAKES = 1.0
-"""Seconds between two moments at which the job's own time limit can interrupt a turn to which nothing comes."""
 NEWS = "news"
 """Comes among the words when the journal has something to say."""
 

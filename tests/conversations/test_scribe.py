@@ -123,9 +123,10 @@ def test_a_row_that_somebody_holds_keeps_nobody_elses_words_back(
     until(lambda: written(world, held) == "late")
 
 
-def test_words_that_cannot_be_stored_end_their_own_turn_alone(
-    world: Any, journals: Callable[[int], list[Journal]]
+def test_words_that_cannot_be_stored_end_their_own_turn_alone_and_at_once(
+    world: Any, journals: Callable[[int], list[Journal]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(scribes, "PATIENCE", 1000.0)
     wrong, right = journals(2)
     with wrong.lock, right.lock:
         say(wrong, "a\x00b")
