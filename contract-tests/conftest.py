@@ -538,6 +538,7 @@ def failing(
     def fail(operation: Operation, status: int) -> None:
         def unavailable() -> httpx.Response:
             reply: httpx.Response = request.getfixturevalue("when_lame")[f"{operation.surface}.{operation.id}"]
+            assert int(reply.headers["retry-after"]) >= 1, "what is away comes back: when to ask again is told"
             return reply
 
         reply = provoking.reach(operation, status, platforms_of, unavailable)
@@ -546,6 +547,7 @@ def failing(
         schema = declared["content"]["application/json"]["schema"]
         compiler = compilers.setdefault(operation.surface, Compiler(operation.document))
         assert compiler.compile(schema, "response").violations(reply.json()) == ()
+        provoking.headers_as_declared(operation, declared, reply)
 
     return fail
 

@@ -193,6 +193,27 @@ def test_a_vector_store_answers_its_tenant_with_what_stands_in_it(house: House, 
             assert {each["file_id"] for each in found} <= {place.document}
 
 
+def test_a_file_of_a_kind_that_thallus_does_not_name_is_not_there_on_thallus_for_any_operation(house: House) -> None:
+    base = house.places["beeflow, private"].collection
+    page = {"file": ("page.html", b"<html><body><p>The zeppelin stands in a page.</p></body></html>", "text/html")}
+    added = house.made("ada", f"{BASES}/{base}/documents", files=page)["id"]
+
+    def found() -> bool:
+        items = house.made("ada", f"{BASES}/{base}/search", json={"query": "zeppelin", "mode": "keyword"})["items"]
+        return added in {each["documentId"] for each in items}
+
+    until(found)
+    asked: tuple[tuple[str, str, dict[str, Any]], ...] = (
+        *(("GET", path, {}) for path in ("", "/status", "/chunks", "/download")),
+        ("PUT", "/move", {"json": {"collection_id": None}}),
+        ("DELETE", "", {}),
+    )
+    for method, path, more in asked:
+        reply = house.ask("ada", method, f"{DOCUMENTS}/{added}{path}", **more)
+        assert reply.status_code == 404, (method, path, reply.text)
+    assert found()
+
+
 CHANGES: dict[str, tuple[str, Callable[[Place], str], dict[str, Any]]] = {
     "rename": ("PATCH", lambda place: f"{BASES}/{place.collection}", {"json": {"name": "Mine"}}),
     "remove": ("DELETE", lambda place: f"{BASES}/{place.collection}/documents/{place.document}", {}),

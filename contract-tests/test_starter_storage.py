@@ -247,4 +247,4 @@ def test_what_is_refused_and_how(running: Any, sign_in: Callable[..., Person]) -
     with running.database.context(SystemActor("test"), owner.organisation_id) as ctx:
         storage.set_quota(ctx, 3)
     full = ask(running, owner, "POST", "upload-url", json=wanted(4))
-    assert (full.status_code, full.json()["details"]["code"]) == (402, "payment_required")
+    assert (full.status_code, full.json()["details"]["code"]) == (402, "storage_limit_reached")

@@ -295,6 +295,28 @@ def _too_many(operation: Any, platforms: Platforms) -> httpx.Response:
     return reply
 
 
+AMBIENT = {
+    *("connection", "content-length", "content-type", "date", "server", "transfer-encoding", "vary"),
+    *("referrer-policy", "strict-transport-security", "x-content-type-options", "x-frame-options"),
+    *("ratelimit-limit", "ratelimit-remaining", "ratelimit-reset", "deprecation", "sunset"),
+}
+"""Headers of whatever answer, which no contract names for each status: what HTTP itself needs, what protects browsers,
+and what is told of an operation (its limit, its end) whether it succeeds or not."""
+
+
+def headers_as_declared(operation: Any, declared: Mapping[str, Any], reply: httpx.Response) -> None:
+    """The answer has what the contract promises, and nothing that it does not know."""
+    headers = {name.lower(): operation.resolved(header) for name, header in declared.get("headers", {}).items()}
+    promised = {name for name, header in headers.items() if header.get("required")}
+    assert promised <= reply.headers.keys(), "promised and not sent"
+    assert reply.headers.keys() - headers.keys() <= AMBIENT, "sent and not declared"
+    if "retry-after" in reply.headers:
+        seconds = reply.headers["retry-after"]
+        schema = headers["retry-after"]["schema"]
+        assert seconds.isdecimal(), seconds
+        assert schema["minimum"] <= int(seconds) <= schema["maximum"]
+
+
 # --- a failure -----------------------------------------------------------------------------------------------
 
 

@@ -185,7 +185,7 @@ def tools_for(ctx: Ctx, agent: Agent, settings: OwnSettings | None = None) -> li
             reason = "tier"
         elif not tool.available:
             reason = "not_connected" if tool.service else "source_down"
-        asks = tool.confirmation or (tool.effect == "write" and own.confirm_writes and ctx.surface == SURFACE)
+        asks = tool.confirmation or (tool.effect != "read" and own.confirm_writes and ctx.surface == SURFACE)
         found.append(OfferedTool(tool, enabled, reason is None, reason, asks, kind, source_id))
     return found
 

@@ -30,6 +30,13 @@ class InviteRefused(Forbidden):
     `invite_exhausted` or `invite_mismatch`."""
 
 
+class OrganisationGone(InviteRefused):
+    """There is nothing left to come into. Its invitations are as good as taken back."""
+
+    default = "The organisation is gone."
+    reason = "invite_revoked"
+
+
 def issue(
     ctx: Ctx,
     *,
@@ -148,8 +155,8 @@ def listed(ctx: Ctx, page: OffsetPage, *conditions: ColumnElement[bool]) -> Page
 def accept(ctx: Ctx, invite: Invite, account: Account, *, source: str = "invite") -> UUID:
     """Make an account an active member of the organisation that a redeemed invitation names; the organisation's id.
 
-    Raises `InviteRefused` (fact `reason`: `invite_revoked`) for one who is disabled there and where the organisation is
-    gone, `PaymentRequired` without a free seat on the surface that asks for one.
+    Raises `InviteRefused` (fact `reason`: `invite_revoked`) for one who is disabled there, `OrganisationGone`,
+    `PaymentRequired` without a free seat on the surface that asks for one.
     """
     assert invite.organisation_id is not None
     assert invite.role is not None
@@ -157,7 +164,7 @@ def accept(ctx: Ctx, invite: Invite, account: Account, *, source: str = "invite"
         try:
             organisations.get_organisation(inside)
         except NotFound:
-            raise InviteRefused("The organisation is gone.", reason="invite_revoked") from None
+            raise OrganisationGone from None
         waiting = memberships.find(inside, account.id, lock=True)
         if waiting is not None and waiting.status == "disabled":
             raise InviteRefused("The invitation was taken back.", reason="invite_revoked")

@@ -97,6 +97,20 @@ def _criterion(scope_organisation: UUID) -> ORMOption:
     )
 
 
+@lru_cache(maxsize=512)
+def _kept(statement: Any, organisation: UUID) -> Any:
+    return statement.options(_criterion(organisation))
+
+
+def kept(session: Session, statement: Any) -> Any:
+    """A statement that is made once and executed often, narrowed to the session's organisation once and for all: what
+    SQLAlchemy finds out about it is kept with it. Spares a fifth of a millisecond each time, for a large one."""
+    assert isinstance(session, OrganisationSession)
+    if session.platform or session.organisation_id is None:
+        return statement
+    return _kept(statement, session.organisation_id)
+
+
 @event.listens_for(OrganisationSession, "do_orm_execute")
 def _filter(state: ORMExecuteState) -> None:
     session: OrganisationSession = state.session  # type: ignore[assignment]

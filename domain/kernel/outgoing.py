@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     import httpx
 
-__all__ = ["Answer", "Client", "Refused", "UpstreamFailed", "client", "use"]
+__all__ = ["Answer", "Client", "Refused", "TooMuch", "UpstreamFailed", "client", "use"]
 
 SECONDS = 10.0
 MAX_BYTES = 1 << 20
@@ -48,6 +48,12 @@ class UpstreamFailed(DomainError):
 
     code = "upstream_failed"
     default = "A server outside did not answer as it should."
+
+
+class TooMuch(UpstreamFailed):
+    """The answer is larger than was asked to be taken."""
+
+    default = "A server outside answered more than is taken from it."
 
 
 class Refused(UpstreamFailed):
@@ -183,7 +189,7 @@ class Client:
                 for piece in reply.iter_bytes(16 * 1024):
                     body += piece
                     if len(body) > most:
-                        raise UpstreamFailed("A server outside answered more than is taken from it.")
+                        raise TooMuch
                 return Answer(reply.status_code, dict(reply.headers), bytes(body))
         except httpx.TimeoutException:
             raise UpstreamFailed("A server outside did not answer in time.") from None

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Literal
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, or_
+from sqlalchemy import ColumnElement, Uuid, and_, bindparam, literal, or_
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from domain.identity import memberships
 from domain.kernel.context import Ctx, SystemActor
@@ -21,6 +23,9 @@ MANAGE = {
 """The permission that stands above ownership, by kind of collection. Within `collection` it reaches only what is the
 organisation's: a personal collection is its owner's alone."""
 
+Kind = Literal["everything", "guest", "everybody", "person", "member"]
+"""Of eyes, as far as a condition differs by it. `member`: a person who is in groups."""
+
 
 @dataclass(frozen=True, slots=True)
 class Viewer:
@@ -31,6 +36,14 @@ class Viewer:
     groups: tuple[UUID, ...] = ()
     everything: bool = False
     guest: bool = False
+
+    @property
+    def kind(self) -> Kind:
+        if self.everything or self.guest:
+            return "everything" if self.everything else "guest"
+        if self.user_id is None:
+            return "everybody"
+        return "member" if self.groups else "person"
 
 
 GUEST = Viewer(None, guest=True)
@@ -55,17 +68,31 @@ def user(ctx: Ctx) -> UUID:
 
 def visible(eyes: Viewer) -> ColumnElement[bool]:
     """The condition on `Collection` that it can be seen, and is there at all."""
+    return _visible(eyes.kind, literal(eyes.user_id, Uuid()), literal(list(eyes.groups), ARRAY(Uuid())))
+
+
+def seen_by(kind: Kind) -> ColumnElement[bool]:
+    """The same for all eyes of a kind: whose they are is in the parameters, `values`."""
+    return _visible(kind, bindparam("eyes_id", type_=Uuid()), bindparam("eyes_groups", type_=ARRAY(Uuid())))
+
+
+def _visible(kind: Kind, person: ColumnElement[Any], groups: ColumnElement[Any]) -> ColumnElement[bool]:
     there = Collection.deleted_at.is_(None)
-    if eyes.everything:
+    if kind == "everything":
         return there
-    if eyes.guest:
+    if kind == "guest":
         return and_(there, Collection.visibility == "public")
     shared: list[ColumnElement[bool]] = [Collection.visibility.in_(("organisation", "public"))]
-    if eyes.user_id is not None:
-        shared.append(Collection.owner_id == eyes.user_id)
-    if eyes.groups:
-        shared.append(and_(Collection.visibility == "group", Collection.group_ids.overlap(list(eyes.groups))))
+    if kind in ("person", "member"):
+        shared.append(Collection.owner_id == person)
+    if kind == "member":
+        shared.append(and_(Collection.visibility == "group", Collection.group_ids.overlap(groups)))
     return and_(there, or_(*shared))
+
+
+def values(eyes: Viewer) -> dict[str, Any]:
+    """The parameters of `seen_by`."""
+    return {"eyes_id": eyes.user_id, "eyes_groups": list(eyes.groups)}
 
 
 def may_edit(ctx: Ctx, collection: Collection) -> bool:
@@ -99,4 +126,4 @@ def known_groups(ctx: Ctx, group_ids: Sequence[UUID]) -> list[UUID]:
 
 def _groups(ctx: Ctx, user_id: UUID) -> Sequence[UUID]:
     """The groups that a person is in."""
-    return [group.id for group in memberships.groups_of(ctx, [user_id])[user_id]]
+    return memberships.group_ids_of(ctx, user_id)

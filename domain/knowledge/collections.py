@@ -17,7 +17,7 @@ from domain.kernel.context import Ctx
 from domain.kernel.errors import Conflict, Forbidden, Invalid, NotFound
 from domain.kernel.ids import new_id
 from domain.kernel.pages import OffsetPage, Page
-from domain.knowledge import access, embedding, quotas, rules
+from domain.knowledge import access, deleting, embedding, quotas, rules
 from domain.knowledge.models import Collection, CollectionEntry, Document, PassageIndex
 from domain.knowledge.rules import Settings
 
@@ -214,7 +214,7 @@ def find(ctx: Ctx, collection_id: UUID, kind: str | None = None, *, edit: bool =
         if hidden is not None and hidden.deleted_at is None and kind in (None, hidden.kind):
             found = hidden if access.may_edit(ctx, hidden) else None
     if found is None:
-        raise NotFound("There is no such collection.")
+        raise NotFound(f"There is no such {(kind or 'collection').replace('_', ' ')}.")
     if edit:
         access.must_edit(ctx, found)
     return found
@@ -407,14 +407,8 @@ def delete_collection(ctx: Ctx, collection_id: UUID, kind: str | None = None, *,
         raise Conflict("The default collection stays.", reason="default_collection")
     if found.kind == "collection" and found.owner_id is not None:
         _move_all(ctx, found, default(ctx))
-    now = ctx.now()
-    ctx.session.execute(
-        update(Document)
-        .where(Document.home_id == found.id, Document.deleted_at.is_(None))
-        .values(deleted_at=now, updated_at=now)
-        .execution_options(synchronize_session=False)
-    )
-    found.deleted_at = now
+    deleting.mark(ctx, Document.home_id == found.id)
+    found.deleted_at = ctx.now()
     found.expires_at = None
     ctx.session.flush()
     outbox.enqueue(ctx, "knowledge.purge", {"collection_id": str(found.id)})
@@ -436,12 +430,7 @@ def _move_all(ctx: Ctx, source: Collection, target: Collection) -> None:
     gone = ctx.session.scalars(select(CollectionEntry.document_id).where(double)).all()
     ctx.session.execute(delete(CollectionEntry).where(double).execution_options(synchronize_session=False))
     if gone:
-        ctx.session.execute(
-            update(Document)
-            .where(Document.id.in_(gone))
-            .values(deleted_at=ctx.now(), updated_at=ctx.now())
-            .execution_options(synchronize_session=False)
-        )
+        deleting.mark(ctx, Document.id.in_(gone))
         for document_id in gone:
             outbox.enqueue(ctx, "knowledge.purge", {"document_id": str(document_id)})
     for statement in (

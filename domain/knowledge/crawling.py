@@ -138,7 +138,7 @@ class Visitor:
         self.root = root
         self.host = urlsplit(root).netloc
         self.prefix = urlsplit(root).path.rpartition("/")[0] + "/"
-        self._robots: dict[str, Protego | None] = {}
+        self._robots: dict[str, Protego | Failed] = {}
         self._visited_at = 0.0
 
     def within(self, url: str) -> bool:
@@ -213,15 +213,16 @@ class Visitor:
         if host not in self._robots:
             self._robots[host] = self._rules(host)
         rules = self._robots[host]
-        if rules is None:  # RFC 9309, 2.3.1.4: what cannot be asked forbids
-            raise Failed("robots_forbidden", "The host's robots.txt cannot be read just now.")
+        if isinstance(rules, Failed):
+            raise Failed(rules.code, rules.message)
         if not rules.can_fetch(url, AGENT):
             raise Failed("robots_forbidden", "The host's robots.txt forbids this page.")
         pause = min(MOST_PAUSE, max(PAUSE, float(rules.crawl_delay(AGENT) or 0)))
         time.sleep(max(0.0, self._visited_at + pause - time.monotonic()))
         self._visited_at = time.monotonic()
 
-    def _rules(self, host: str) -> Protego | None:
+    def _rules(self, host: str) -> Protego | Failed:
+        """What cannot be asked forbids (RFC 9309, 2.3.1.4): why it cannot."""
         from protego import Protego  # late: only a worker crawls
 
         try:
@@ -229,9 +230,9 @@ class Visitor:
         except Failed as wrong:
             if wrong.code == "address_refused":
                 raise
-            return None
+            return wrong
         if answer.status >= 500:
-            return None
+            return Failed("robots_forbidden", "The host's robots.txt cannot be read just now.")
         return Protego.parse(answer.content.decode("utf-8", "replace") if answer.ok else "")
 
     def _get(self, url: str, headers: dict[str, str], most: int = PAGE_BYTES) -> outgoing.Answer:
@@ -239,8 +240,10 @@ class Visitor:
             return outgoing.client().get(url, headers=headers, seconds=PAGE_SECONDS, max_bytes=most)
         except outgoing.Refused:
             raise Failed("address_refused", "The address is not of the public Internet.") from None
+        except outgoing.TooMuch:
+            raise Failed("unreadable", f"The answer is larger than {most >> 20 or 1} MB.") from None
         except DomainError:
-            raise Failed("unreachable", "The host did not answer, or more than is taken in.") from None
+            raise Failed("unreachable", "The host cannot be reached, or did not answer in time.") from None
 
 
 def _found(ctx: Ctx, webpage: Webpage, urls: list[str], depth: int) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, delete, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 
 from domain import audit, storage
@@ -17,7 +17,7 @@ from domain.kernel.context import Ctx
 from domain.kernel.errors import Conflict, Forbidden, NotFound
 from domain.kernel.ids import new_id
 from domain.kernel.pages import OffsetPage, Page
-from domain.knowledge import access, collections, quotas
+from domain.knowledge import access, collections, deleting, quotas
 from domain.knowledge.extraction import kinds
 from domain.knowledge.models import (
     Chunk,
@@ -210,11 +210,15 @@ def _double(ctx: Ctx, collection: Collection, sha256: str, external_id: str | No
     same = [CollectionEntry.content_key == sha256]
     if external_id is not None:
         same.append(CollectionEntry.external_id == external_id)
-    known = ctx.session.scalar(
-        select(CollectionEntry.document_id).where(CollectionEntry.collection_id == collection.id, or_(*same))
-    )
+    found = ctx.session.execute(
+        select(CollectionEntry.document_id, CollectionEntry.state).where(
+            CollectionEntry.collection_id == collection.id, or_(*same)
+        )
+    ).first()
+    known, state = found or (None, None)
+    again = " It could not be read: delete it there to have it read again." if state == "failed" else ""
     return Conflict(
-        "The collection has this file already.", reason="duplicate_document", document_id=known and str(known)
+        f"This file is there already.{again}", reason="duplicate_document", document_id=known and str(known)
     )
 
 
@@ -376,6 +380,8 @@ def move(ctx: Ctx, document_id: UUID, collection_id: UUID | None) -> Filed:
     """
     filed = find(ctx, document_id, edit=True)
     personal = filed.collection.owner_id is not None
+    if filed.collection.kind != "collection":
+        raise Conflict("What is in a knowledge base or a vector store stays there.", reason="scope_mismatch")
     if collection_id is None:
         target = collections.default(ctx, personal=personal)
     else:
@@ -392,7 +398,7 @@ def move(ctx: Ctx, document_id: UUID, collection_id: UUID | None) -> Filed:
             select(CollectionEntry.document_id).where(CollectionEntry.collection_id == target.id, same)
         )
         if known is not None:
-            raise Conflict("The collection has this file already.", reason="duplicate_document", document_id=str(known))
+            raise Conflict("This file is there already.", reason="duplicate_document", document_id=str(known))
         filed.entry.collection_id = target.id
         if filed.document.home_id == filed.collection.id:
             filed.document.home_id = target.id
@@ -417,16 +423,12 @@ def remove(ctx: Ctx, document_id: UUID, *, collection_id: UUID | None = None) ->
     if not filed.may_edit:
         raise Forbidden(required_scope=access.MANAGE[filed.collection.kind])
     home = filed.collection.id == filed.document.home_id
-    ctx.session.execute(
-        delete(CollectionEntry)
-        .where(CollectionEntry.document_id == document_id if home else CollectionEntry.id == filed.entry.id)
-        .execution_options(synchronize_session=False)
-    )
     if home:
+        deleting.mark(ctx, Document.id == document_id)
+    else:
         ctx.session.execute(
-            update(Document)
-            .where(Document.id == document_id)
-            .values(deleted_at=ctx.now(), updated_at=ctx.now())
+            delete(CollectionEntry)
+            .where(CollectionEntry.id == filed.entry.id)
             .execution_options(synchronize_session=False)
         )
     collections.touch(ctx, filed.collection)
@@ -445,14 +447,6 @@ def discard(ctx: Ctx, ids: Sequence[UUID]) -> None:
     """Delete documents whose owner is another thing of this context (a webpage), which has judged the caller."""
     if not ids:
         return
-    ctx.session.execute(
-        delete(CollectionEntry).where(CollectionEntry.document_id.in_(ids)).execution_options(synchronize_session=False)
-    )
-    ctx.session.execute(
-        update(Document)
-        .where(Document.id.in_(ids), Document.deleted_at.is_(None))
-        .values(deleted_at=ctx.now(), updated_at=ctx.now())
-        .execution_options(synchronize_session=False)
-    )
+    deleting.mark(ctx, Document.id.in_(ids))
     for document_id in ids:
         outbox.enqueue(ctx, "knowledge.purge", {"document_id": str(document_id)})

@@ -9,6 +9,7 @@ from sqlalchemy import delete, select, update
 
 from domain.kernel import outbox
 from domain.kernel.context import Ctx
+from domain.knowledge import deleting
 from domain.knowledge.models import Collection, CollectionEntry, Document, Webpage
 
 
@@ -17,12 +18,7 @@ def erase_person(ctx: Ctx, account_id: UUID) -> None:
     `knowledge.purge` from the database and the storage."""
     now = ctx.now()
     own = ctx.session.scalars(select(Collection.id).where(Collection.owner_id == account_id)).all()
-    ctx.session.execute(
-        update(Document)
-        .where(Document.owner_id == account_id, Document.deleted_at.is_(None))
-        .values(deleted_at=now, updated_at=now)
-        .execution_options(synchronize_session=False)
-    )
+    deleting.mark(ctx, Document.owner_id == account_id)
     ctx.session.execute(
         update(Collection)
         .where(Collection.id.in_(own), Collection.deleted_at.is_(None))

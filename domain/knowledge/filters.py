@@ -1,4 +1,8 @@
-"""What narrows a search, as conditions of the query: collections, documents, kinds, tags, dates and attributes."""
+"""What narrows a search, as conditions of the query: collections, documents, kinds, tags, dates and attributes.
+
+A statement is made once for each `Shape` of asking and takes the values as parameters: making it costs as much as the
+database takes to answer it.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +12,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, cast, func, literal, not_, or_, select
-from sqlalchemy.dialects.postgresql import JSONB
+import orjson
+from sqlalchemy import ColumnElement, Select, Text, and_, any_, bindparam, cast, func, literal, not_, or_, select
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
+from domain.kernel.models import UtcDateTime
 from domain.knowledge import access, rules
 from domain.knowledge.models import Collection, CollectionEntry, Document
 
@@ -35,41 +41,95 @@ class Scope:
     """Only collections that chats may draw on."""
 
 
-def entries(scope: Scope, eyes: access.Viewer, *columns: Any) -> Select[Any]:
-    """`columns` of the entries in reach: what may be seen and what is wanted, in one condition."""
-    query = (
+_OF_ENTRIES: Mapping[str, Any] = {
+    "collections": CollectionEntry.collection_id,
+    "collection_kinds": Collection.kind,
+    "documents": CollectionEntry.document_id,
+}
+_OF_DOCUMENTS: Mapping[str, Any] = {"kinds": Document.kind, "sources": Document.source}
+_VALUES = (*_OF_ENTRIES, *_OF_DOCUMENTS, "tags", "since", "until")
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What of a scope is given, and whose eyes look: all that the statement depends on."""
+
+    given: frozenset[str]
+    eyes: access.Kind
+    attributes: str | None = None
+    """The filter itself, as JSON: its depth and types make the statement another one."""
+
+
+def shape_of(scope: Scope, eyes: access.Viewer) -> Shape:
+    """Raises `Invalid` for a filter that is none."""
+    given = {name for name in _VALUES if getattr(scope, name) is not None and (name != "tags" or scope.tags)}
+    if scope.research:
+        given.add("research")
+    wanted = rules.checked_filter(scope.attributes)
+    told = None if wanted is None else orjson.dumps(wanted, option=orjson.OPT_SORT_KEYS).decode()
+    return Shape(frozenset(given), eyes.kind, told)
+
+
+def values_of(scope: Scope, eyes: access.Viewer) -> dict[str, Any]:
+    """The parameters of a statement of that shape."""
+    found = access.values(eyes)
+    for name in _VALUES:
+        value = getattr(scope, name)
+        if value is not None:
+            found[f"in_{name}"] = value if isinstance(value, datetime) else list(value)
+    return found
+
+
+def reached(shape: Shape, *columns: Any) -> Select[Any]:
+    """`columns` of the entries in reach, with parameters: what may be seen and what is wanted, in one condition."""
+    return (
+        _listed(shape, *columns)
+        .join(Document, Document.id == CollectionEntry.document_id)
+        .where(Document.deleted_at.is_(None), *_of_documents(shape))
+    )
+
+
+def reached_passages(shape: Shape, *columns: Any) -> Select[Any]:
+    """The same for looking among passages, without documents where the shape says nothing of them: that is half of what
+    it costs, and what is deleted has no entries (`deleting`). What is shown is asked for by `reached`."""
+    wanted = _of_documents(shape)
+    if not wanted:
+        return _listed(shape, *columns)
+    return _listed(shape, *columns).join(Document, Document.id == CollectionEntry.document_id).where(*wanted)
+
+
+def _listed(shape: Shape, *columns: Any) -> Select[Any]:
+    wanted = [column == _among(name, column) for name, column in _OF_ENTRIES.items() if name in shape.given]
+    if "research" in shape.given:
+        wanted.append(Collection.include_in_research.is_(True))
+    return (
         select(*columns)
         .select_from(CollectionEntry)
         .join(Collection, Collection.id == CollectionEntry.collection_id)
-        .join(Document, Document.id == CollectionEntry.document_id)
-        .where(access.visible(eyes), Collection.expired_at.is_(None), Document.deleted_at.is_(None))
+        .where(access.seen_by(shape.eyes), Collection.expired_at.is_(None), *wanted)
     )
-    return query.where(*_wanted(scope))
 
 
-def _wanted(scope: Scope) -> list[ColumnElement[bool]]:
-    conditions: list[ColumnElement[bool]] = []
-    if scope.collections is not None:
-        conditions.append(CollectionEntry.collection_id.in_(list(scope.collections)))
-    if scope.collection_kinds is not None:
-        conditions.append(Collection.kind.in_(list(scope.collection_kinds)))
-    if scope.documents is not None:
-        conditions.append(CollectionEntry.document_id.in_(list(scope.documents)))
-    if scope.kinds is not None:
-        conditions.append(Document.kind.in_(list(scope.kinds)))
-    if scope.sources is not None:
-        conditions.append(Document.source.in_(list(scope.sources)))
-    if scope.tags:
-        conditions.append(Document.tags.overlap(list(scope.tags)))
-    if scope.since is not None:
-        conditions.append(Document.created_at >= scope.since)
-    if scope.until is not None:
-        conditions.append(Document.created_at < scope.until)
-    if scope.research:
-        conditions.append(Collection.include_in_research.is_(True))
-    if scope.attributes is not None:
-        conditions.append(matching(rules.checked_filter(scope.attributes) or {}))
-    return conditions
+def _of_documents(shape: Shape) -> list[ColumnElement[bool]]:
+    wanted = [column == _among(name, column) for name, column in _OF_DOCUMENTS.items() if name in shape.given]
+    if "tags" in shape.given:
+        wanted.append(Document.tags.overlap(bindparam("in_tags", type_=ARRAY(Text))))
+    if "since" in shape.given:
+        wanted.append(Document.created_at >= bindparam("in_since", type_=UtcDateTime()))
+    if "until" in shape.given:
+        wanted.append(Document.created_at < bindparam("in_until", type_=UtcDateTime()))
+    if shape.attributes is not None:
+        wanted.append(matching(orjson.loads(shape.attributes)))
+    return wanted
+
+
+def _among(name: str, column: Any) -> ColumnElement[Any]:
+    return any_(bindparam(f"in_{name}", type_=ARRAY(column.type)))
+
+
+def entries(scope: Scope, eyes: access.Viewer, *columns: Any) -> Select[Any]:
+    """The same with the values in it."""
+    return reached(shape_of(scope, eyes), *columns).params(values_of(scope, eyes))
 
 
 def matching(wanted: Mapping[str, Any]) -> ColumnElement[bool]:

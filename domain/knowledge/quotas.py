@@ -23,6 +23,8 @@ BYTES = "stored_bytes"
 FILE_BYTES = "document_bytes"
 """Of a single file."""
 COLLECTIONS = {"collection": "collections", "knowledge_base": "knowledge_bases", "vector_store": "vector_stores"}
+_WORDS = {STORED_CHUNKS: "passages", BYTES: "bytes"}
+"""What people are told is counted, where the metric's own name is not it."""
 
 
 def bound(ctx: Ctx, kind: str, metric: str) -> int | None:
@@ -52,7 +54,7 @@ def room_for_document(ctx: Ctx, kind: str, size: int) -> None:
     if most is not None and count >= most:
         raise _full(kind, DOCUMENTS, most, count)
     if bytes_ is not None and kept + size > bytes_:
-        raise _full(kind, BYTES, bytes_, int(kept))
+        raise _full(kind, BYTES, bytes_, int(kept), size)
     if chunks is not None and (stored := stored_chunks(ctx, kind)) >= chunks:
         raise _full(kind, STORED_CHUNKS, chunks, stored)
 
@@ -76,13 +78,17 @@ def take_chunks(ctx: Ctx, kind: str, count: int) -> None:
     """
     most = bound(ctx, kind, STORED_CHUNKS)
     if most is not None and (stored := stored_chunks(ctx, kind)) + count > most:
-        raise _full(kind, STORED_CHUNKS, most, stored)
+        raise _full(kind, STORED_CHUNKS, most, stored, count)
     if bound(ctx, kind, CHUNKS) is None:
         return
     try:
         billing.consume(ctx, f"{PRODUCTS[kind]}.{CHUNKS}", count)
     except PaymentRequired as full:
-        raise PaymentRequired(full.message, **(full.facts | {"reason": "processing_limit_reached"})) from None
+        limit, used = full.facts["limit"], full.facts["used"]
+        raise PaymentRequired(
+            f"The plan reads {limit:,} passages a month: {used:,} are read, and this file has {count:,}.",
+            **(full.facts | {"reason": "processing_limit_reached"}),
+        ) from None
 
 
 def stored_chunks(ctx: Ctx, kind: str) -> int:
@@ -100,6 +106,11 @@ def stored_chunks(ctx: Ctx, kind: str) -> int:
     )
 
 
-def _full(kind: str, metric: str, limit: int, used: int, reason: str = "storage_limit_reached") -> PaymentRequired:
+def _full(
+    kind: str, metric: str, limit: int, used: int, more: int | None = None, *, reason: str = "storage_limit_reached"
+) -> PaymentRequired:
+    """`more`: what the file would add."""
     facts: dict[str, Any] = {"metric": f"{PRODUCTS[kind]}.{metric}", "limit": limit, "used": used, "reason": reason}
-    return PaymentRequired(f"The plan has room for {limit:,} ({metric.replace('_', ' ')}), and it is used up.", **facts)
+    counted = _WORDS.get(metric, metric.replace("_", " "))
+    added = "." if more is None else f", and this file has {more:,}."
+    return PaymentRequired(f"The plan has room for {limit:,} {counted}: {used:,} are there{added}", **facts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
@@ -117,8 +117,8 @@ STEP = 11
 """What a passage costs that a walk visits, in comparisons: it is looked up, and its neighbours are compared."""
 
 
-def exactly(reach: int, total: Callable[[], int], wanted: int) -> bool:
-    """Whether to compare all `reach` vectors instead of walking the graph of `total`, which is asked where it matters.
+def exactly(reach: int, total: int, wanted: int) -> bool:
+    """Whether to compare all `reach` vectors instead of walking the graph of `total`.
 
     The walk visits about `wanted * total / reach` vectors until enough of those in reach were met.
     """
@@ -126,7 +126,7 @@ def exactly(reach: int, total: Callable[[], int], wanted: int) -> bool:
         return True
     if reach > EXACT_MOST:
         return False
-    return STEP * max(wanted, 100) * math.ceil(max(total(), reach) / reach) > reach
+    return STEP * max(wanted, 100) * math.ceil(max(total, reach) / reach) > reach
 
 
 # --- filters of attributes ----------------------------------------------------------------------------------

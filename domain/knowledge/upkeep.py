@@ -14,7 +14,7 @@ from domain.kernel import outbox
 from domain.kernel.context import Ctx, Work
 from domain.kernel.db import acting_for
 from domain.kernel.errors import Conflict, NotFound
-from domain.knowledge import collections, embedding, ingestion, progress
+from domain.knowledge import collections, deleting, embedding, ingestion, progress
 from domain.knowledge.models import (
     Chunk,
     Collection,
@@ -277,12 +277,7 @@ def expire(ctx: Ctx) -> int:
                 continue
             found.expired_at, found.expires_at = now, None
             theirs.session.flush()
-            theirs.session.execute(
-                update(Document)
-                .where(Document.home_id == collection_id, Document.deleted_at.is_(None))
-                .values(deleted_at=now, updated_at=now)
-                .execution_options(synchronize_session=False)
-            )
+            deleting.mark(theirs, Document.home_id == collection_id)
             outbox.enqueue(theirs, "knowledge.purge", {"collection_id": str(collection_id)})
             audit.record(theirs, "vector_store.expire", resource_type="vector_store", resource_id=collection_id)
     return len(due)

@@ -20,6 +20,8 @@ from domain.knowledge.rules import Chunking
 
 MOST = 5_000
 MAX_BYTES = 512 << 20
+LONGEST_NAME = 64
+"""Characters of an attribute's name: `rules.checked_filter` takes no longer one."""
 STATES = {"in_progress": ("pending", "processing"), "completed": ("completed",), "failed": ("failed",)}
 """What the wire calls the states of an entry."""
 
@@ -36,6 +38,8 @@ def attach(
 
     Raises `NotFound`, `Forbidden` (the store or plan is full), `Invalid` (its type cannot be read), `Conflict`.
     """
+    if not all(0 < len(name) <= LONGEST_NAME for name in attributes or ()):
+        raise Invalid(f"attributes: a name has 1 to {LONGEST_NAME} characters.")
     store = _alive(ctx, store_id)
     stored = _object(ctx, file_id)
     kind = kinds.guessed(stored.media_type, stored.name)

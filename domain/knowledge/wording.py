@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from itertools import combinations
 
@@ -15,10 +15,9 @@ from domain.kernel.context import Ctx
 MOST = 16
 """Lexemes of a question that count; more make every passage fit a little."""
 
-_LEXEMES = text("SELECT tsvector_to_array(to_tsvector(CAST(:configuration AS regconfig), :question))")
 _MEANT = text(
-    "SELECT word FROM unnest(CAST(:words AS text[])) AS word "
-    "WHERE to_tsvector(CAST(:configuration AS regconfig), word) @@ CAST(:query AS tsquery)"
+    "SELECT word, tsvector_to_array(to_tsvector(CAST(:configuration AS regconfig), word)) AS lexemes "
+    "FROM unnest(CAST(:words AS text[])) AS word"
 )
 _WORD = re.compile(r"\w+(?:['’\-]\w+)*")
 SNIPPET = 320
@@ -35,6 +34,14 @@ SHARE = 0.03
 """Of all passages, at most so many are looked at because any of some lexemes is in them: the rarest ones."""
 ALONE = 4
 """Of passages with a rare word, one in so many is taken to have a given other one of the question, too."""
+ENOUGH = 200
+"""Passages in reach that the first query is taken to match."""
+WIDE = 3_000
+"""Passages of all organisations that a query may be taken to match: each is read, and what of them is not in reach is
+read for nothing."""
+KNOWN = 20_000
+"""Words of a configuration whose lexemes are kept: some 3 MiB."""
+_known: dict[str, dict[str, Sequence[str]]] = {}
 _common: dict[str, float] = {}
 _common_at = -FRESH
 
@@ -68,34 +75,34 @@ class Words:
             kept += (lexeme,)
         return kept
 
-    @property
-    def steps(self) -> list[str]:
-        """Queries from narrow to wide: all words, some of them together, any of them."""
-        steps = [" & ".join(self.quoted), *self._together]
-        if len(self.lexemes) > 1:
-            steps.append(" | ".join(map(_quoted, self.rarest)))
-        return steps
+    def steps(self, passages: int, of_all: int) -> list[str]:
+        """Queries from narrow to wide, for so many passages in reach, of all that the index of words knows: several of
+        the rarest words together, as many of them as `ENOUGH` in reach may have, then fewer; any of the rarest."""
+        narrow = [each for each in self._together if each[0] * of_all <= WIDE] or self._together[:1]
+        first = next((at for at, each in enumerate(narrow) if each[0] * passages >= ENOUGH), len(narrow) - 1)
+        return [step for _, step in narrow[first:][:2]] + [" | ".join(map(_quoted, self.rarest))]
 
     @property
-    def _together(self) -> list[str]:
-        """Pairs of the rarest words; of everyday words, which many passages have two of, more at once."""
-        for size in range(2, min(len(self.lexemes), 5)):
+    def _together(self) -> list[tuple[float, str]]:
+        """All four, any three, any two of the rarest words (five of them where it is less than all), each with the
+        share of passages that is taken to match."""
+        steps = []
+        for size in range(min(len(self.lexemes), 4), 1, -1):
             found = list(combinations(self.lexemes[:5], size))
             share = sum(min(self.shares.get(lexeme, RARE) for lexeme in each) for each in found)
-            if share / ALONE ** (size - 1) <= SHARE or size == 4:
-                return [" | ".join(f"({' & '.join(map(_quoted, each))})" for each in found)]
-        return []
+            query = " | ".join(f"({' & '.join(map(_quoted, each))})" for each in found)
+            steps.append((share / ALONE ** (size - 1), query))
+        return steps
 
 
 def _quoted(lexeme: str) -> str:
     return "'" + lexeme.replace("\\", "\\\\").replace("'", "''") + "'"
 
 
-def of(ctx: Ctx, question: str, configuration: str) -> Words:
-    """The lexemes of `question`; where stop words are all it has, those, for they are then what is looked for."""
-    found = ctx.session.execute(_LEXEMES, {"configuration": configuration, "question": question}).scalar_one()
+def of(ctx: Ctx, lexemes: Sequence[str], configuration: str) -> Words:
+    """Of a question's lexemes those that count."""
     shares = _shares(ctx)
-    ranked = sorted(found, key=lambda each: (shares.get(each, RARE), -len(each), each))[:MOST]
+    ranked = sorted(lexemes, key=lambda each: (shares.get(each, RARE), -len(each), each))[:MOST]
     return Words(configuration, tuple(ranked), shares)
 
 
@@ -113,16 +120,29 @@ def _shares(ctx: Ctx) -> Mapping[str, float]:
 def marked(ctx: Ctx, words: Words, passages: Sequence[str]) -> list[list[tuple[int, int]]]:
     """Where words of the question stand in each passage, in characters: by PostgreSQL's own dictionaries, so that what
     was found by its stem is marked by its stem."""
-    places = [[(found.start(), found.end(), found[0].lower()) for found in _WORD.finditer(each)] for each in passages]
-    unique = list(dict.fromkeys(word for each in places for _, _, word in each if len(word) <= 200))
+    # In small letters there are fewer different words, where that keeps places as they are (not so of a Turkish İ).
+    small = [each.lower() if len(each.lower()) == len(each) else each for each in passages]
+    unique = {word for each in small for word in _WORD.findall(each) if len(word) <= 200}
     if not unique or not words.lexemes:
         return [[] for _ in passages]
-    meant = set(
-        ctx.session.execute(
-            _MEANT, {"configuration": words.configuration, "words": unique, "query": words.any}
-        ).scalars()
-    )
-    return [[(start, end) for start, end, word in each if word in meant] for each in places]
+    stems, looked_for = _stems(ctx, words.configuration, unique), set(words.lexemes)
+    meant = {word for word in unique if not looked_for.isdisjoint(stems[word])}
+    return [[found.span() for found in _WORD.finditer(each) if found[0] in meant] for each in small]
+
+
+def _stems(ctx: Ctx, configuration: str, unique: Set[str]) -> Mapping[str, Sequence[str]]:
+    """The lexemes of each word. Those of words that were met lately are known."""
+    known = _known.setdefault(configuration, {})
+    stems = {word: known[word] for word in unique if word in known}
+    new = [word for word in unique if word not in stems]
+    if new:
+        rows = ctx.session.execute(_MEANT, {"configuration": configuration, "words": new})
+        found: dict[str, Sequence[str]] = {row.word: row.lexemes for row in rows}
+        if len(known) + len(found) > KNOWN:
+            known.clear()
+        known |= found
+        stems |= found
+    return stems
 
 
 def snippet(passage: str, marks: Sequence[tuple[int, int]], most: int = SNIPPET) -> tuple[int, int]:

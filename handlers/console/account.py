@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, cast
 
-from flask import Blueprint, Response, jsonify, render_template, request
+from flask import Blueprint, Response, jsonify, redirect, render_template, request
 from werkzeug.exceptions import NotFound
 
 from domain.identity import roles, welcome
@@ -27,6 +27,8 @@ from thalweg.edge import strictjson
 from thalweg.edge.problem import CODES
 
 if TYPE_CHECKING:
+    from werkzeug.wrappers import Response as AnyResponse
+
     from domain.identity.connector.claims import Claim
     from domain.identity.welcome import Welcome
     from domain.kernel.context import Ctx
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 
 LONGEST = 4096
 """Bytes of a body that holds a token."""
+CHOICE = "/account#surfaces"
+"""The choice of a surface. Its own fragment takes the place of one that holds a token: browsers would carry that on."""
 WORKSPACE = {"chat": "/console/chat", "documents": "/console/documents"}
 """Where a sign-in goes on to, by `then` in the address. Nothing else is: an address is never taken from outside."""
 
@@ -52,7 +56,7 @@ def blueprint(database: Database) -> Blueprint:
         return render_template("account/index.html", sites=[site for site in SITES.values() if site.key in served()])
 
     @made.get("/account/sign-in")
-    def sign_in() -> str:
+    def sign_in() -> str | AnyResponse:
         """With `error`: why somebody comes back from another provider without a session."""
         error = request.args.get("error")
         refusal = None if error is None else REFUSALS.get(error, "The sign-in did not work. Try again.")
@@ -60,27 +64,27 @@ def blueprint(database: Database) -> Blueprint:
         return _page("sign-in", refusal=refusal, grace=DELETION_GRACE.days, onward=onward)
 
     @made.get("/account/sign-up")
-    def sign_up() -> str:
+    def sign_up() -> str | AnyResponse:
         return _page("sign-up")
 
     @made.get("/account/verify")
-    def verify() -> str:
+    def verify() -> str | AnyResponse:
         return _page("verify", borrowed="verify")
 
     @made.get("/account/forgot")
-    def forgot() -> str:
+    def forgot() -> str | AnyResponse:
         return _page("forgot", borrowed="forgot")
 
     @made.get("/account/reset")
-    def reset() -> str:
+    def reset() -> str | AnyResponse:
         return _page("reset", borrowed="reset")
 
     @made.get("/account/invite")
-    def invite() -> str:
+    def invite() -> str | AnyResponse:
         return _page("invite", join=JOIN)
 
     @made.get("/account/claim")
-    def claim() -> str:
+    def claim() -> str | AnyResponse:
         return _page("claim")
 
     # --- what no contract has -----------------------------------------------------------------------------------
@@ -142,11 +146,13 @@ def blueprint(database: Database) -> Blueprint:
 # --- what the pages lean on ---------------------------------------------------------------------------------------
 
 
-def _page(name: str, *, borrowed: str | None = None, **more: Any) -> str:
-    """A page for the surface in the address. `borrowed`: the form that another surface may lend, because the account
-    behind both is the same."""
+def _page(name: str, *, borrowed: str | None = None, **more: Any) -> str | AnyResponse:
+    """A page for the surface in the address; where none is named, on to the choice of one. `borrowed`: the form that
+    another surface may lend, because the account behind both is the same."""
     surfaces = served()
-    key = request.args.get("surface", "")
+    key = request.args.get("surface")
+    if not key:
+        return redirect(CHOICE, 303)
     if key not in SITES or key not in surfaces:
         raise NotFound
     site = lender = SITES[key]

@@ -78,7 +78,7 @@ def _tool(offered: OfferedTool) -> responses.AgentTool:
         "name": tool.name,
         "display_name": tool.title,
         "description": tool.description,
-        "effect": tool.effect,
+        "effect": "read" if tool.effect == "read" else "write",
         "service": tool.service,
         "enabled": offered.enabled,
         "available": offered.available,

@@ -34,15 +34,20 @@ def created_document(ctx: Ctx, filed: Filed) -> Reply:
     return Reply(document(ctx, filed), headers={"Location": location})
 
 
-def document(ctx: Ctx, filed: Filed) -> responses.Document:
+def named(filed: Filed) -> Filed:
     """Raises `NotFound` for a document of another surface whose kind Thallus has no word for."""
+    if filed.document.kind not in FILE_TYPES:
+        raise NotFound("There is no such document.")
+    return filed
+
+
+def document(ctx: Ctx, filed: Filed) -> responses.Document:
+    """Raises `NotFound`, as `named`."""
     return _document(ctx, filed, _people(ctx, [filed]))
 
 
 def _document(ctx: Ctx, filed: Filed, people: Mapping[UUID, Account]) -> responses.Document:
-    held, entry = filed.document, filed.entry
-    if held.kind not in FILE_TYPES:
-        raise NotFound("There is no such document.")
+    held, entry = named(filed).document, filed.entry
     return {
         "id": str(held.id),
         "filename": held.filename,

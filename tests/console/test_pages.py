@@ -30,9 +30,21 @@ def test_every_page_is_there_for_every_surface_and_asks_nothing_of_another_host(
     assert re.findall(r"<script(?! src=| type=\"application/json\")|\son\w+=|\sstyle=", page.text) == []
 
 
-@pytest.mark.parametrize(
-    "query", ["", "?surface=", "?surface=thalium", "?surface=thalian", "?surface=%00", "?surface=x"]
-)
+@pytest.mark.parametrize("name", NAMES)
+def test_a_page_that_names_no_surface_leads_to_the_choice_of_one_instead_of_nowhere_and_carries_nothing_on(
+    console, name
+):
+    for query in ("", "?surface=", "?error=access_denied&token=secret"):
+        page = httpx.get(f"{console.url}/account/{name}{query}", headers=BROWSER)
+        assert page.status_code == 303
+        # A fragment of its own: without one, browsers would keep that of the link, where tokens stand.
+        assert page.headers["location"] == "/account#surfaces"
+        assert "secret" not in page.text
+    choice = httpx.get(f"{console.url}/account", headers=BROWSER)
+    assert 'id="surfaces"' in choice.text
+
+
+@pytest.mark.parametrize("query", ["?surface=thalium", "?surface=thalian", "?surface=%00", "?surface=x"])
 def test_a_surface_that_signs_nobody_in_has_no_pages(console, query):
     page = httpx.get(f"{console.url}/account/sign-in{query}", headers=BROWSER)
     assert page.status_code == 404

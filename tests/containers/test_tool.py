@@ -30,7 +30,7 @@ def call(world: Any, tool: Any) -> Callable[..., Any]:
         run = ToolRun(
             world.ctx, Deadline(seconds), datetime.now(UTC), world.actor.user_id, agent=agent, surface="starter"
         )
-        return tool().reads(run, {"code": code})
+        return tool().acts(run, {"code": code})
 
     return make
 
@@ -86,7 +86,7 @@ def test_a_call_that_is_given_up_ends_the_program(world: Any, tool: Any, confine
     run = ToolRun(world.ctx, deadline, datetime.now(UTC), None, agent="code_assistant")
     threading.Timer(1.0, deadline.cancel).start()
     with pytest.raises(TimedOut):
-        tool().reads(run, {"code": "while True: pass"})
+        tool().acts(run, {"code": "while True: pass"})
 
 
 def test_where_there_is_no_sandbox_the_model_is_told_why(call: Callable[..., Any], refusing: str) -> None:
@@ -107,7 +107,7 @@ def test_long_outputs_are_shortened_in_the_middle_and_losses_are_told(world: Any
     outcome = Outcome("flood", "a" * 9_000 + "end", "", 1.0, cut=True, lost=True, changed=(Left("x", 1),))
     tools.bind_python(lambda *_, **__: outcome)
     run = ToolRun(world.ctx, Deadline(20), datetime.now(UTC), None)
-    said = tools.get("run_python").reads(run, {"code": "1"})  # type: ignore[union-attr,misc]
+    said = tools.get("run_python").acts(run, {"code": "1"})  # type: ignore[union-attr,misc]
     tools.bind_python(None)
     assert "[... 1,003 characters ...]" in said.text
     assert said.text.count("end\n") == 1

@@ -131,6 +131,12 @@ Problem:
 RESPONSES = """
 Refused:
   description: The request was refused.
+  headers:
+    Retry-After:
+      description: Whole seconds to wait.
+      required: true
+      schema: {type: integer, minimum: 0, maximum: 3600}
+      example: 5
   content:
     application/json:
       schema: {$ref: schemas.yaml#/Problem}

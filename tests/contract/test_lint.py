@@ -58,6 +58,14 @@ PAGE_LIMIT = (
     "{name: limit, in: query, description: How many., example: 5, schema: {type: integer, minimum: 1, maximum: 9}}"
 )
 UNAVAILABLE = '      "503": {$ref: ../components/responses.yaml#/Refused}\n'
+INLINE = """      "503":
+        description: Something is away.
+        content: {application/json: {schema: {$ref: ../components/schemas.yaml#/Problem}}}
+"""
+AWAY = """Away:
+  description: Something is away.
+  content: {application/json: {schema: {$ref: schemas.yaml#/Problem}}}
+Refused:"""
 LIMITED = UNAVAILABLE.replace("503", "429")
 STREAM = "x-stream: {terminal: [end], events: {end: {$ref: ../components/schemas.yaml#/Thing}}}"
 
@@ -135,6 +143,13 @@ BROKEN: list[tuple[str, list[tuple[str, str, str]]]] = [
     ("response-body", [(PATHS, '      "429": {$ref: ../components/responses.yaml#/Refused}', '      "429": {description: Too many.}')]),
     ("response-body", [(RESPONSES, "      schema: {$ref: schemas.yaml#/Problem}\n", "")]),
     ("response-described", [(RESPONSES, "description: The request was refused.", "description: No")]),
+    ("waiting-told", [(RESPONSES, "    Retry-After:", "    X-Retry:")]),
+    ("waiting-told", [(RESPONSES, "      required: true\n", "")]),
+    ("waiting-told", [(RESPONSES, "schema: {type: integer, minimum: 0, maximum: 3600}", "schema: {type: string, maxLength: 40}"),
+                      (RESPONSES, "      example: 5\n", "      example: Wed\n")]),
+    ("waiting-told", [(PATHS, UNAVAILABLE, '      "503": {$ref: ../components/responses.yaml#/Away}\n'),
+                      (RESPONSES, "Refused:", AWAY)]),
+    ("waiting-told", [(PATHS, UNAVAILABLE, INLINE)]),
     ("media-type", [(RESPONSES, "application/json", "application/*")]),
     ("media-type", [(RESPONSES, "application/json", "Application/JSON")]),
     ("media-type", [(PATHS, "          application/json:\n", "          application/problem+json: {schema: {$ref: ../components/schemas.yaml#/Thing}}\n          application/json:\n")]),
@@ -264,6 +279,10 @@ GOOD: dict[str, list[tuple[str, str, str]]] = {
     ],
     "who lets anybody in can do without knowing a caller": [
         key("security: [{key: []}, {}]"), (PATHS, UNAVAILABLE, "")
+    ],
+    "a 503 need not always know how long": [
+        (PATHS, UNAVAILABLE, INLINE.replace("        content", "        headers: {Retry-After: {description: Seconds., "
+         "schema: {type: integer, minimum: 0, maximum: 60}, example: 5}}\n        content"))
     ],
     "a literal beats a variable": [
         (ROOT, "  /things/{thingId}:", "  /things/new: {}\n  /things/{thingId}:")

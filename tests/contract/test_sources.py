@@ -2,11 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
 import pytest
+import yaml
 
 from thalweg.contract.findings import ContractError
 from thalweg.contract.project import Project
 from thalweg.contract.sources import Library, means_something_else, parse, place_of_child
+
+OPENAPI = Path(__file__).parents[2] / "openapi"
+
+
+def differences(ours: Any, theirs: Any, where: str = "") -> Iterator[str]:
+    """Where two readings of a source part; an integer as a key (a status that is not quoted) is a difference too."""
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        yield from (f"{where}: {key!r}" for key in theirs.keys() ^ ours.keys())
+        for key in ours.keys() & theirs.keys():
+            yield from differences(ours[key], theirs[key], f"{where}/{key}")
+    elif isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
+        for index, pair in enumerate(zip(ours, theirs, strict=True)):
+            yield from differences(*pair, f"{where}/{index}")
+    elif isinstance(ours, dict | list) or type(ours) is not type(theirs) or ours != theirs:
+        yield f"{where}: {ours!r} and {theirs!r}"
 
 
 def refusal(text: str) -> str:
@@ -125,3 +145,18 @@ def test_strings_that_look_like_something_else_are_known(text: str) -> None:
 @pytest.mark.parametrize("text", ["on", "2026-01-01", "a", "1.2.3", "-", "1_0"])
 def test_strings_that_stay_strings_are_known(text: str) -> None:
     assert not means_something_else(text)
+
+
+@pytest.mark.parametrize("source", sorted(OPENAPI.rglob("*.yaml")), ids=lambda file: str(file.relative_to(OPENAPI)))
+def test_a_reader_of_yaml_1_1_reads_every_source_as_we_do(source: Path) -> None:
+    text = source.read_text("utf-8")
+    read = yaml.load(text, yaml.SafeLoader)  # in Python: the loader in C forgives more
+    assert list(differences(parse(text, source.name), read)) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a: on", "no: 1", "a: 2026-01-01", "a: 12:30:45", "200: a", "Null: 1", "a: 0o17", "a: 0777", "a: 1_000", "a: 1e3"],
+)
+def test_what_the_two_versions_of_yaml_read_differently_is_seen(text: str) -> None:
+    assert list(differences(parse(text, "a.yaml"), yaml.safe_load(text))) != []

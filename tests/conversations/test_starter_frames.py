@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 
 from domain import conversations
-from domain.conversations import events
+from domain.conversations import events, tool_calls
 from domain.inference import Refused, TimedOut
 from domain.kernel.errors import DomainError, LimitExceeded, Unavailable
 from handlers.starter import wire_chat as wire
@@ -120,6 +120,23 @@ def test_a_call_that_waits_for_a_yes_says_so(shown):
     )
     output = next(f for f in frames if f.get("run_item_type") == "tool_call_output_item")
     assert output["payload"] == {"status": "waiting_for_confirmation", "expires_at": "2026-11-02T09:35:00.000Z"}
+
+
+@pytest.mark.parametrize("end", ["done", "cancelled"])
+def test_a_call_that_was_interrupted_is_one_that_failed_with_that_reason(shown, end):
+    call = {"tool": "run_python", "call_id": "call_1"}
+    why = tool_calls.INTERRUPTED if end == "done" else f"The call was cancelled. {tool_calls.DOUBT}"
+    frames = shown(
+        [
+            (events.TOOL_STARTED, data(**call, arguments={"code": "print(1)"}, title="Run Python")),
+            (events.TOOL_ERROR, data(**call, outcome="failure", duration_ms=0, error=why)),
+            (events.CANCELLED, data(response="")),
+        ]
+    )
+    output = next(f for f in frames if f.get("run_item_type") == "tool_call_output_item")
+    assert output["payload"] == {"error": why}
+    points = [(f["event"], f["payload"]) for f in frames if f["kind"] == "lifecycle" and f["tool_name"] == "run_python"]
+    assert points == [("tool_start", None), ("tool_end", {"outcome": "failure", "duration_ms": 0})]
 
 
 def test_a_run_that_is_cancelled_ends_with_what_was_said(shown):

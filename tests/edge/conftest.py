@@ -59,9 +59,18 @@ def _json(schema: Mapping[str, Any]) -> dict[str, Any]:
     return {"description": "An answer.", "content": {"application/json": {"schema": schema}}}
 
 
+WAIT = {"schema": {"type": "integer"}, "description": "Seconds."}
+SAID = {"429": {**WAIT, "required": True}, "503": WAIT, "409": WAIT}
+"""`Retry-After` by status, and where it is promised."""
+
+
+def _error(status: str) -> dict[str, Any]:
+    told = {"headers": {"Retry-After": SAID[status]}} if status in SAID else {}
+    return _json({"$ref": "#/components/schemas/Error"}) | told
+
+
 def _operation(operation_id: str, success: str = "200", answer: Any = None, **more: Any) -> dict[str, Any]:
     errors = ("400", "401", "403", "404", "406", "408", "409", "413", "415", "416", "422", "429", "500", "501", "503")
-    ref = {"$ref": "#/components/schemas/Error"}
     return {
         "operationId": operation_id,
         "tags": ["toys"],
@@ -69,7 +78,7 @@ def _operation(operation_id: str, success: str = "200", answer: Any = None, **mo
         **more,
         "responses": {
             success: answer if answer is not None else {"description": "Nothing."},
-            **{status: _json(ref) for status in errors},
+            **{status: _error(status) for status in errors},
             **more.get("responses", {}),
         },
     }
@@ -199,6 +208,9 @@ def contract() -> dict[str, Any]:
             "/mismatch": {"get": _operation("getMismatch", answer=_json(number))},
             "/boom": {"get": _operation("getBoom", answer=_json(number))},
             "/later": {"get": _operation("getLater", answer=_json(number))},
+            "/refused": {
+                "get": _operation("getRefused", answer=_json(number), parameters=[_query("code", {"type": "string"})])
+            },
             "/unbuilt": {"get": _operation("getUnbuilt", answer=_json(number))},
             "/limited": {
                 "post": _operation("sendLimited", answer=_json(number), **{"x-limit": "toys.send"}),
@@ -415,6 +427,11 @@ class Handlers:
 
     def get_later(self, ctx: Toys) -> Any:
         raise Refused("unavailable", "Come back later.", retry_after=7)
+
+    def get_refused(self, ctx: Toys, code: str) -> Any:
+        """`code`, or `code:seconds` that are told."""
+        kind, _, wait = code.partition(":")
+        raise Refused(kind, "No.", **({"retry_after": int(wait)} if wait else {}))
 
     def get_unbuilt(self, ctx: Toys) -> Any:
         from thalweg.edge.problem import not_implemented

@@ -165,7 +165,6 @@ async def test_the_headers_count_down_and_a_refusal_says_when(desk: Any) -> None
     problem = await made.refusal("a")
     assert problem.status == 429
     assert problem.facts == {"retry_after": 40, "limit": "a"}
-    assert problem.headers["Retry-After"] == "40"
     assert problem.headers["ratelimit-remaining"] == "0"
 
 
@@ -332,7 +331,7 @@ async def test_without_valkey_safe_methods_pass_and_others_are_unavailable_at_on
     with pytest.raises(Problem) as caught:
         await limits.check(("a",), Someone(), facts(), False)
     assert caught.value.status == 503
-    assert caught.value.headers["Retry-After"] == "1"
+    assert caught.value.facts["retry_after"] == 1
     assert limits.blind == 1001
     await limits.stop()
 

@@ -254,6 +254,27 @@ def test_of_alternatives_the_one_of_the_values_own_type_is_explained() -> None:
     assert told(validator, 5) == [((), "anyOf", "matches none of the allowed shapes")]
 
 
+def test_of_alternatives_that_fixed_values_of_a_field_tell_apart_the_meant_one_is_explained() -> None:
+    plain = {
+        "type": "object",
+        "required": ["type", "value"],
+        "properties": {"type": {"type": "string", "enum": ["eq", "ne"]}, "value": {"type": "integer"}},
+    }
+    joined = {
+        "type": "object",
+        "required": ["type", "parts"],
+        "properties": {
+            "type": {"type": "string", "enum": ["and", "or"]},
+            "parts": {"type": "array", "minItems": 1, "items": {"type": "integer"}},
+        },
+    }
+    validator = inline({"oneOf": [plain, joined]})
+    assert told(validator, {"type": "eq"}) == [(("value",), "required", "is required")]
+    assert told(validator, {"type": "and", "parts": []}) == [(("parts",), "minItems", "must have at least 1 item")]
+    assert told(validator, {"type": "or", "parts": ["a"]}) == [(("parts", 0), "type", "must be a whole number")]
+    assert told(validator, {"type": "like"}) == [((), "oneOf", "must match exactly one of the allowed shapes")]
+
+
 def test_a_value_of_more_than_one_alternative_is_explained() -> None:
     validator = inline({"oneOf": [{"type": "integer"}, {"minimum": 3}]})
     assert told(validator, 5) == [((), "oneOf", "must match exactly one of the allowed shapes")]

@@ -6,11 +6,13 @@ import asyncio
 import gzip
 import hashlib
 import hmac
+import re
 from typing import Any
 from uuid import uuid4
 
 import orjson
 import pytest
+import structlog
 
 from thalweg.edge.application import Event
 from thalweg.streams.publisher import Publisher
@@ -288,6 +290,59 @@ async def test_a_domain_error_keeps_its_code_and_undoes_the_transaction(edge: An
 async def test_retry_after_is_told(edge: Any) -> None:
     reply = await edge.call("GET", "/later")
     assert (reply.status_code, reply.headers["retry-after"]) == (503, "7")
+
+
+def _mismatches(edge: Any) -> float:
+    """How often the metrics say that answers of the operation broke its contract."""
+    text = edge.services.observer.render().decode()
+    found = re.search(r'thalweg_response_mismatches_total\{operation="getRefused"\} (\S+)', text)
+    return float(found[1]) if found else 0.0
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "wait"),
+    [
+        ("unavailable:3", 503, "3"),
+        ("unavailable", 503, None),
+        ("conflict", 409, None),
+        ("idempotency_in_flight:1", 409, "1"),
+        ("rate_limited:8", 429, "8"),
+        ("rate_limited", 429, "5"),
+    ],
+)
+async def test_retry_after_is_sent_where_it_is_known_or_promised(
+    edge: Any, code: str, status: int, wait: str | None
+) -> None:
+    reply = await edge.call("GET", "/refused", params={"code": code})
+    assert (reply.status_code, reply.headers.get("retry-after")) == (status, wait)
+
+
+async def test_retry_after_is_never_sent_where_it_is_not_declared_and_the_gap_is_told(edge: Any) -> None:
+    with structlog.testing.capture_logs() as told:
+        reply = await edge.call("GET", "/refused", params={"code": "not_found:9"})
+    assert (reply.status_code, reply.json()["code"]) == (404, "not_found")
+    assert "retry-after" not in reply.headers
+    (line,) = [one for one in told if one["event"] == "response_mismatch"]
+    assert (line["status"], line["code"], line["violations"]) == (404, "not_found", "undeclared header Retry-After")
+
+
+async def test_a_refusal_that_no_contract_declares_is_500_and_the_log_names_what_is_missing(edge: Any) -> None:
+    before = _mismatches(edge)
+    with structlog.testing.capture_logs() as told:
+        reply = await edge.call("GET", "/refused", params={"code": "gone"}, headers={"X-Correlation-ID": "r-gone"})
+    assert (reply.status_code, reply.json()) == (500, {"code": "internal", "message": "Something went wrong."})
+    (line,) = [one for one in told if one["event"] == "response_mismatch"]
+    assert line == {
+        "event": "response_mismatch",
+        "log_level": "error",
+        "surface": "toys",
+        "operation": "getRefused",
+        "request_id": "r-gone",
+        "status": 410,
+        "code": "gone",
+        "violations": "undeclared status",
+    }
+    assert _mismatches(edge) == before + 1
 
 
 async def test_what_is_not_built_yet_says_so(edge: Any) -> None:

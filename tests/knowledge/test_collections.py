@@ -138,6 +138,18 @@ def test_documents_move_within_their_scope_alone(world, admin):
     assert world.search(ada, "words that move", collections=[box]).passages
 
 
+@pytest.mark.parametrize("kind", ["knowledge_base", "vector_store"])
+def test_what_stands_in_a_knowledge_base_or_a_vector_store_does_not_move_out_of_it(world, admin, kind):
+    ada = world.person()
+    place, other = world.collection(ada, kind=kind, name="Here"), world.collection(ada, kind=kind, name="There")
+    document_id = world.upload(ada, b"Words that stay.", "a.txt", collection_id=place, kind=kind)
+    for target in (None, other):
+        with world.ctx(ada, admin) as ctx, pytest.raises(Conflict) as refused:
+            knowledge.move(ctx, document_id, target)
+        assert refused.value.facts["reason"] == "scope_mismatch"
+    assert world.filed(ada, document_id).collection.id == place
+
+
 def test_the_original_comes_back_as_it_was(world):
     ada = world.person()
     document_id = world.upload(ada, b"Exactly these bytes.", "a.txt")
@@ -195,6 +207,9 @@ def attach(world, actor, store_id, file_id, **more):
 def test_a_stored_file_is_attached_searched_and_detached_and_stays_stored(world, store, admin):
     ada, store_id = store
     file_id = stored(world, ada, b"Either party may terminate with ninety days' notice.", "acme.txt")
+    for name in ("", "k" * 65):  # which no filter could name
+        with pytest.raises(Invalid):
+            attach(world, ada, store_id, file_id, attributes={name: 1})
     attach(world, ada, store_id, file_id, attributes={"year": 2026})
     with pytest.raises(Conflict):
         attach(world, ada, store_id, file_id)

@@ -18,7 +18,7 @@ import pytest
 
 from domain.kernel.errors import Unavailable
 from domain.knowledge import chunking
-from domain.knowledge.extraction import blocks, sandbox
+from domain.knowledge.extraction import blocks, plain, sandbox
 from domain.knowledge.extraction.blocks import Unreadable
 from domain.knowledge.rules import Chunking
 
@@ -152,6 +152,25 @@ def test_a_presentation_keeps_slides_and_notes(tmp_path):
         (1, "Build the engine"),
         (1, "Notes: Speak slowly"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("said", "encoding"),
+    [
+        ("Die Käsespätzle schmecken in Tübingen vorzüglich.", "cp1252"),
+        ("Nom;Prénom;Ville\nLefèvre;François;Nîmes\nBérénice;Hélène;Besançon\n", "cp1252"),
+        ("Mañana también comió jamón el niño, ¿verdad?", "cp1252"),
+        ("Coördinatie van één geïnteresseerde", "cp1252"),
+        ("Größe", "cp1252"),
+        ("Wczoraj byłem w Łodzi i kupiłem książkę, która jest na stole.", "cp1250"),
+        ("Съешь ещё этих мягких французских булок, да выпей чаю.", "cp1251"),
+        ("こんにちは世界。これは日本語の文章です。", "shift_jis"),
+    ],
+)
+def test_a_text_without_a_mark_is_read_in_the_encoding_that_its_letters_make_sense_in(tmp_path, said, encoding):
+    path = tmp_path / "file.txt"
+    path.write_bytes(said.encode(encoding))
+    assert " ".join(block.text for block in plain.text(path).blocks).split() == said.split()
 
 
 def test_tables_of_text_keep_cells_whatever_their_separator_and_encoding(tmp_path):

@@ -274,6 +274,7 @@ def test_a_plan_bounds_documents_and_passages(world, monkeypatch):
     ada = world.person()
     filed = world.taken_in(ada, TEXT, "architecture.md")
     assert (filed.entry.state, filed.entry.failure_code) == ("failed", "storage_limit_reached")
+    assert "room for 3 passages: 0 are there, and this file has" in filed.entry.failure
     assert world.taken_in(ada, b"A few words.", "a.txt").entry.state == "completed"
     with pytest.raises(PaymentRequired) as full:
         world.upload(ada, b"One more.", "b.txt")

@@ -12,7 +12,7 @@ from sqlalchemy import text
 from domain import knowledge
 from domain.kernel.context import ApiKeyActor
 from domain.kernel.errors import Invalid, NotFound, Unprocessable
-from domain.knowledge import rules, searching, wording
+from domain.knowledge import ranking, rules, wording
 
 LEAVE = (
     b"# Leave\n\nWhoever wants to leave the company gives notice three months ahead.\n\n"
@@ -233,7 +233,7 @@ def test_a_walk_that_meets_too_few_is_made_good_by_comparing_all(world, ada, mon
     asked = "What happens to a job when its worker dies?"
     exact = [each.chunk_id for each in world.search(ada, asked, mode="semantic").passages]
     monkeypatch.setattr(rules, "exactly", lambda *_: False)
-    monkeypatch.setattr(searching, "_WALK", text("SELECT set_config('hnsw.max_scan_tuples', '1', true)"))
+    monkeypatch.setattr(ranking, "_SETTINGS", text("SELECT set_config('hnsw.max_scan_tuples', '1', true)"))
     assert [each.chunk_id for each in world.search(ada, asked, mode="semantic").passages] == exact
 
 
@@ -252,7 +252,7 @@ def test_words_are_found_alike_in_little_and_in_much(world, ada, monkeypatch):
 
 def test_what_is_hidden_takes_no_place_among_the_candidates_of_a_walk(world, ada, monkeypatch):
     monkeypatch.setattr(rules, "exactly", lambda *_: False)
-    monkeypatch.setattr(searching, "CANDIDATES", 2)
+    monkeypatch.setattr(ranking, "CANDIDATES", 2)
     bob = world.person()
     for number in range(3):
         world.upload(ada, f"Leave number {number}: notice is given three months ahead.".encode(), f"{number}.txt")
@@ -266,18 +266,37 @@ def test_what_is_hidden_takes_no_place_among_the_candidates_of_a_walk(world, ada
 def test_later_questions_of_a_connection_are_planned_for_themselves(world, ada):
     """A plan that is kept for all questions looks words up anew for each document: 100 times as long, in much."""
     with world.ctx(ada) as ctx:
-        knowledge.search(ctx, "kitchen dishes", mode="text")
-        assert ctx.session.scalar(text("SHOW plan_cache_mode")) == "force_custom_plan"
+        with ranking.planned(ctx):
+            assert ctx.session.scalar(text("SHOW plan_cache_mode")) == "force_custom_plan"
+        knowledge.search(ctx, "kitchen dishes")
+        assert ctx.session.scalar(text("SHOW plan_cache_mode")) == "auto"
         assert ctx.session.scalar(text("SHOW enable_sort")) == "on"
 
 
-@pytest.mark.parametrize("common", [{}, {"one": 0.2, "two": 0.3, "three": 0.2, "four": 0.25, "five": 0.4}])
-def test_everyday_words_are_looked_for_more_at_once(common):
+EVERYDAY = {"one": 0.2, "two": 0.3, "three": 0.2, "four": 0.25, "five": 0.4}
+
+
+@pytest.mark.parametrize(
+    ("common", "passages", "of_all", "at_once"),
+    [
+        (EVERYDAY, 100_000, 100_000, [4]),  # any three of them would be in more passages than are looked at
+        (EVERYDAY, 1_000, 100_000, [4]),
+        (EVERYDAY, 10_000, 10_000, [3]),
+        (EVERYDAY, 100, 100, [2]),
+        ({}, 100_000, 100_000, [2]),  # rare words: few passages have two of them
+        ({"one": 0.01, "two": 0.02, "three": 0.2, "four": 0.25, "five": 0.4}, 10_500, 10_500, [3, 2]),
+    ],
+)
+def test_as_many_words_are_looked_for_at_once_as_enough_passages_may_have(common, passages, of_all, at_once):
     lexemes = ("one", "two", "three", "four", "five")
-    narrow, together, wide = wording.Words("english", lexemes, common).steps
-    assert narrow.count("&") == 4
-    assert together.split(" | ")[0].count("&") == (3 if common else 1)
+    *together, wide = wording.Words("english", lexemes, common).steps(passages, of_all)
+    assert [each.split(" | ")[0].count("&") + 1 for each in together] == at_once
     assert "&" not in wide
+
+
+def test_a_question_of_few_words_is_looked_for_as_a_whole_first():
+    assert wording.Words("english", ("one",), {}).steps(1_000, 1_000) == ["'one'"]
+    assert wording.Words("english", ("one", "two"), {}).steps(1_000, 1_000) == ["('one' & 'two')", "'one' | 'two'"]
 
 
 @pytest.mark.parametrize(
@@ -285,4 +304,4 @@ def test_everyday_words_are_looked_for_more_at_once(common):
     [(4_000, 10_000_000, True), (9_000, 111_000, True), (20_000, 111_000, False), (90_000, 10_000_000, False)],
 )
 def test_all_is_compared_where_a_walk_would_visit_too_much(reach, total, exactly):
-    assert rules.exactly(reach, lambda: total, searching.CANDIDATES) is exactly
+    assert rules.exactly(reach, total, ranking.CANDIDATES) is exactly

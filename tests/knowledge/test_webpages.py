@@ -157,11 +157,31 @@ def test_a_page_that_cannot_be_read_says_why(world, site, status, head, headers,
     assert found.failure
 
 
-def test_an_unknown_host_is_unreachable_or_forbidden_by_the_silence_of_its_robots_txt(world):
+def test_a_host_that_is_not_there_is_said_to_be_unreachable(world, site):
+    """And not that its robots.txt forbids: that is what was asked for first."""
     ada = world.person()
-    webpage_id = add(world, ada, "http://host.invalid/")
+    for url in ("http://host.invalid/", "http://127.0.0.1:1/"):
+        webpage_id = add(world, ada, url)
+        world.settle()
+        assert get(world, ada, webpage_id).webpage.failure_code == "unreachable"
+
+
+def test_a_robots_txt_that_cannot_be_read_forbids(world, site):
+    site.page("/page", "Words of a page.")
+    site.page("/robots.txt", "", status=503)
+    ada = world.person()
+    webpage_id = add(world, ada, site.url + "/page")
     world.settle()
-    assert get(world, ada, webpage_id).webpage.failure_code in ("unreachable", "robots_forbidden")
+    assert get(world, ada, webpage_id).webpage.failure_code == "robots_forbidden"
+
+
+def test_a_page_that_is_too_large_is_said_to_be_so(world, site):
+    site.page("/page", "word " * 1_100_000)
+    ada = world.person()
+    webpage_id = add(world, ada, site.url + "/page")
+    world.settle()
+    found = get(world, ada, webpage_id).webpage
+    assert (found.failure_code, found.failure) == ("unreadable", "The answer is larger than 5 MB.")
 
 
 @pytest.mark.parametrize(

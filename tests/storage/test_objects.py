@@ -300,7 +300,9 @@ def test_what_was_agreed_with_the_organisation_comes_before_the_installations_qu
     bind(quota=10)
     with pytest.raises(PaymentRequired) as refused:
         put(folder)
-    assert refused.value.facts == {"metric": "storage.storage_bytes", "limit": 10, "used": 0}
+    counted = {"metric": "storage.storage_bytes", "limit": 10, "used": 0}
+    assert refused.value.facts == {"reason": "storage_limit_reached", **counted}
+    assert "10 bytes of files: 0 are taken, this needs " in refused.value.message
     with folder.context() as ctx:
         storage.set_quota(ctx, 5_000)
     put(folder)

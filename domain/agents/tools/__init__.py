@@ -4,6 +4,7 @@
 from domain.agents.tools import builtin, security
 from domain.agents.tools.python import Runs, bind_python
 from domain.agents.tools.registry import (
+    Effect,
     Found,
     Tool,
     ToolProblem,
@@ -18,6 +19,7 @@ from domain.agents.tools.registry import (
 from domain.agents.tools.working import Searches, bind_search
 
 __all__ = [
+    "Effect",
     "Found",
     "Runs",
     "Searches",

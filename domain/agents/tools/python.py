@@ -55,6 +55,7 @@ register(
                 "code": {"type": "string", "minLength": 1, "maxLength": LONGEST, "description": "The whole program."}
             },
         },
+        effect="outside",
         category="code",
         seconds=SECONDS,
         surfaces=frozenset({"starter"}),  # whose tenants have containers
@@ -65,11 +66,10 @@ register(
 def bind_python(runs: Runs | None) -> None:
     """Give `run_python` its working part; None takes it away.
 
-    It counts among the reading tools: what it changes are files of the container alone. After a crash in the middle of
-    a call the program may run a second time.
+    Its effect is `outside`: files of a container are not rows, and a program that ran twice would append to them twice.
     """
     if runs is None:
-        provide("run_python", reads=None)
+        provide("run_python", acts=None)
         return
 
     def run_python(run: ToolRun, given: Mapping[str, Any]) -> ToolResult:
@@ -85,7 +85,7 @@ def bind_python(runs: Runs | None) -> None:
             raise ToolProblem(gone.message) from None
         return _told(outcome)
 
-    provide("run_python", reads=run_python)
+    provide("run_python", acts=run_python)
 
 
 def _told(outcome: Outcome) -> ToolResult:

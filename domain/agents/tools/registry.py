@@ -73,10 +73,22 @@ class ToolRun:
     timezone: str = "UTC"
 
 
+Effect = Literal["read", "write", "outside"]
+"""What a call changes, and so what a crash in the middle of it may come to. The engine keeps it, for all tools alike
+(docs/decisions/0011-tools-after-a-crash.md).
+
+- `read`: nothing. It is simply repeated.
+- `write`: this platform's own data. Exactly once. What a writing tool wants done elsewhere it promises in the outbox.
+- `outside`: something that no transaction takes back: code is run, another server is told to do something. At most
+  once: a call that was begun and has no result is not repeated; the model is told so and decides.
+"""
 Reads = Callable[[ToolRun, Mapping[str, Any]], ToolResult]
-"""Runs outside any transaction and changes nothing: a repeat after a crash is harmless."""
+"""For `read`: runs outside any transaction and changes nothing."""
 Writes = Callable[[Ctx, ToolRun, Mapping[str, Any]], ToolResult]
-"""Runs in the transaction that records the call: done once, with its record."""
+"""For `write`: runs in the transaction that records the call."""
+Acts = Callable[[ToolRun, Mapping[str, Any]], ToolResult]
+"""For `outside`: runs outside any transaction, once it is committed that it begins. Raises `ToolProblem` only where it
+is known how far it came."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +97,7 @@ class Tool:
     title: str
     description: str
     parameters: Mapping[str, Any]
-    effect: Literal["read", "write"] = "read"
+    effect: Effect = "read"
     permission: str | None = None
     """What the person has to hold; None: nothing beyond the conversation."""
     confirmation: bool = False
@@ -98,11 +110,17 @@ class Tool:
     """Where it is offered; empty: everywhere."""
     reads: Reads | None = None
     writes: Writes | None = None
+    acts: Acts | None = None
     _check: Any = field(default=None, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        for effect, part in (("read", self.reads), ("write", self.writes), ("outside", self.acts)):
+            if part is not None and self.effect != effect:
+                raise ValueError(f"{self.name}: its effect is {self.effect}, and its working part is for {effect}")
 
     @property
     def available(self) -> bool:
-        return self.reads is not None or self.writes is not None
+        return self.reads is not None or self.writes is not None or self.acts is not None
 
     def problems(self, arguments: Mapping[str, Any]) -> list[str]:
         """What is wrong with `arguments` by the tool's schema, at most five points; the values are not repeated."""
@@ -129,12 +147,10 @@ def register(tool: Tool) -> Tool:
     return _tools[tool.name]
 
 
-def provide(name: str, *, reads: Reads | None = None, writes: Writes | None = None) -> None:
-    """Give a declared tool its working part; None takes it away. Raises KeyError for a tool there is not."""
-    tool = _tools[name]
-    if (reads is not None and tool.effect != "read") or (writes is not None and tool.effect != "write"):
-        raise ValueError(f"{name}: a {tool.effect} tool")
-    _tools[name] = replace(tool, reads=reads, writes=writes)
+def provide(name: str, *, reads: Reads | None = None, writes: Writes | None = None, acts: Acts | None = None) -> None:
+    """Give a declared tool the working part for its effect; None takes it away. Raises KeyError for a tool there is
+    not, ValueError for the part of another effect."""
+    _tools[name] = replace(_tools[name], reads=reads, writes=writes, acts=acts)
 
 
 def get(name: str) -> Tool | None:

@@ -1,7 +1,8 @@
 """The actions of the security workspace, declared as its contract names them. The posture context provides them; until
 it does they are listed as unavailable.
 
-Actions of the first list are done at once, those of the second wait for a confirmation (seed rules of the chat).
+Actions of the first list are done at once, those of the second wait for a confirmation (seed rules of the chat). The
+effect of all is `write`: what is to happen on a platform is stored, and promised in the outbox, with the call's record.
 """
 
 from __future__ import annotations

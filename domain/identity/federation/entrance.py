@@ -74,6 +74,8 @@ def come_in(
     if invite is not None and invite.organisation_id is not None:
         try:
             return made, invites.accept(ctx, invite, made, source=SOURCE)
+        except invites.OrganisationGone:
+            raise NotAdmitted("access_denied") from None  # as for any invitation that is not good
         except invites.InviteRefused:
             raise NotAdmitted("account_disabled") from None
         except PaymentRequired:

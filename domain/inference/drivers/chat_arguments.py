@@ -13,6 +13,8 @@ _EMAIL = re.compile(r"[\w.+-]{1,64}@[\w-]+(?:\.[\w-]+)+")
 _UUID = re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", re.I)
 _URL = re.compile(r"https?://[^\s<>\"“”]{4,2000}")
 _QUOTED = re.compile(r"[“\"‘']([^”\"’']{1,2000})[”\"’']")
+_FENCED = re.compile(r"```[\w+-]*[ \t]*\n(.*?)```", re.S)
+_CODED = re.compile(r"(?<!`)`([^`\n]{1,2000})`(?!`)")
 _NUMBER = re.compile(r"(?<![\w.@-])\d{1,9}(?![\w.@-])")
 _PLACE = re.compile(
     r"\b(?:on|in|at|from|of|for|platforms?)\s+(?!the\b|a\b|an\b)([a-z][\w ]{1,40}?)"
@@ -80,6 +82,9 @@ def _text(words: str, name: str, shape: Mapping[str, Any]) -> str | None:
     if name == "platform":
         places = [p.strip().lower().replace(" ", "_") for p in _PLACE.findall(_EMAIL.sub(" ", words))]
         return next((p for p in reversed(places) if p), None)
+    if name == "code":  # whole, or not at all: a part of a program, or a text in it, is another program
+        program = _FENCED.search(words) or _CODED.search(words)
+        return program[1] if program and program[1].strip() and len(program[1]) <= limit else None
     if name == "app_name":
         found_app = _APP.search(words)
         quoted = _QUOTED.search(words)

@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 
+from domain.knowledge import languages
 from domain.knowledge.extraction.blocks import Block, Extracted, Gathering, Unreadable, paragraphs, tidy
 
 _META = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([A-Za-z0-9_-]{2,40})", re.I)
@@ -39,10 +40,40 @@ def decoded(content: bytes) -> str:
             return content.decode(said[1].decode("ascii"), "replace")
         except LookupError:
             pass
+    if (windows := _windows(content[:200_000])) is not None:
+        return content.decode(windows, "replace")
     from charset_normalizer import from_bytes
 
-    best = from_bytes(content[:200_000]).best()
+    best = from_bytes(content[:200_000], cp_exclusion=_NOT_GUESSED).best()
     return content.decode(best.encoding if best is not None else "cp1252", "replace")
+
+
+_WESTERN = frozenset("äöüßÄÖÜéèêëÉÈÊËàâáãåæÀÂÁÃÅÆçÇîïíìÎÏÍÌôóòõøœÔÓÒÕØŒùûúÙÛÚñÑÿŸ")
+_IN_A_WORD = re.compile("[A-Za-z][\u00a1-\u00bf\ufffd][a-z]")
+_OTHER_WINDOWS = {"pl": "cp1250", "cs": "cp1250", "hu": "cp1250", "ro": "cp1250", "tr": "cp1254"}
+# fmt: off
+_NOT_GUESSED = [
+    "cp437", "cp775", "cp850", "cp852", "cp855", "cp857", "cp858", "cp860", "cp861", "cp862", "cp863", "cp864",
+    "cp865", "cp866", "cp869", "cp1125", "cp037", "cp273", "cp424", "cp500", "cp875", "cp1026", "cp1140", "hp_roman8",
+    "mac_iceland", "mac_latin2", "mac_roman", "mac_turkish",
+]
+# fmt: on
+"""Of DOS, mainframes and old Macs: what is short is taken for them far more often than it is of them."""
+
+
+def _windows(content: bytes) -> str | None:
+    """Windows' encoding of a text in Latin letters, as spreadsheets save it; None where it does not look like one.
+
+    A guess by the bytes alone mixes up those of Western and Central Europe, in which `è` and `č` are one byte.
+    """
+    said = content.decode("cp1252", "replace")
+    letters = [letter for letter in said if letter.isalpha()]
+    high = [letter for letter in letters if not letter.isascii()]
+    if len(high) * 2 > len(letters):
+        return None
+    if (other := _OTHER_WINDOWS.get(languages.detect(said) or "")) is not None:
+        return other
+    return "cp1252" if _WESTERN.issuperset(high) and _IN_A_WORD.search(said) is None else None
 
 
 def text(path: Path) -> Extracted:

@@ -115,7 +115,14 @@ def _closest(context: Sequence[Sequence[Any]]) -> Sequence[Any] | None:
         for errors in context
         if errors and not any(e.kind.name == "type" and len(e.instance_path) <= depth for e in errors)
     ]
+    if len(meant) > 1:  # objects that a field with fixed values tells apart
+        named = [each for each in meant if not any(e.kind.name in ("enum", "const") and _below(e, depth) for e in each)]
+        meant = named if len(named) == 1 else meant
     return meant[0] if len(meant) == 1 else None
+
+
+def _below(error: Any, depth: int) -> bool:
+    return len(error.instance_path) == depth + 1
 
 
 def _message(rule: str, kind: Any, piece: Mapping[str, Any]) -> str:

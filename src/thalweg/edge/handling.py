@@ -95,8 +95,11 @@ class Handling:
         """A reply breaks its own contract: log and count it, and raise it unless `on_mismatch` is `log`."""
         log.error(
             "response_mismatch",
+            surface=mismatch.surface,
             operation=mismatch.operation_id,
+            request_id=mismatch.request_id,
             status=mismatch.status,
+            code=mismatch.code,
             violations=str(mismatch.violations)[:2000],
         )
         self.services.observer.mismatch(mismatch.operation_id)

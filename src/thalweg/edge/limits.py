@@ -221,7 +221,7 @@ class Limits:
             "rate_limited",
             "Too many requests.",
             facts={"retry_after": after, "limit": _spent(rules, answer)},
-            headers={**{name.decode(): value.decode() for name, value in headers}, "Retry-After": str(after)},
+            headers={name.decode(): value.decode() for name, value in headers},
         )
 
     async def _evaluate(self, keys: list[str], arguments: list[Any]) -> list[int]:
@@ -243,7 +243,6 @@ class Limits:
             "unavailable",
             "Limits cannot be checked right now. Try again in a moment.",
             facts={"retry_after": 1},
-            headers={"Retry-After": "1"},
         )
 
 

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("thalweg.edge")
 
+WAITING = "retry-after"
+WAIT = 5
+"""Seconds of a `Retry-After` that the contract promises and nobody knows better."""
+
 
 class Refusals:
     """Turns an exception into a reply. `report` hears of one that breaks its contract."""
@@ -32,10 +36,20 @@ class Refusals:
         surface, plan = exchange.surface, exchange.plan
         assert surface is not None
         status = surface.envelope.status(problem)
+        if plan is not None and plan.reply.promise(status, WAITING) and problem.facts.get("retry_after") is None:
+            problem.facts = {**problem.facts, "retry_after": WAIT}
         body = surface.envelope.body(problem, exchange.request_id)
-        if plan is not None and status != 500:
+        wait = None
+
+        def report(mismatch: ResponseMismatch) -> None:
+            mismatch.surface, mismatch.request_id = surface.key, exchange.request_id
+            self._report(mismatch)
+
+        if status != 500:
             try:
-                plan.reply.check(status, body, self._report)
+                if plan is not None:
+                    plan.reply.check(problem, status, body, report)
+                wait = self._wait(plan, problem, status, report)
             except ResponseMismatch:
                 problem = Problem("internal", "Something went wrong.")
                 status, body = surface.envelope.status(problem), surface.envelope.body(problem, exchange.request_id)
@@ -45,12 +59,29 @@ class Refusals:
             headers.append((b"www-authenticate", _challenge(plan, problem).encode("latin-1")))
         if surface.cookies is not None:
             headers += [header("Set-Cookie", cookie) for cookie in surface.cookies(problem, surface.base_path)]
-        retry = problem.facts.get("retry_after")
-        if retry is not None and "Retry-After" not in problem.headers:
-            headers.append((b"retry-after", str(int(retry)).encode()))
+        if wait is not None:
+            headers.append((b"retry-after", b"%d" % wait))
         if status >= 400 and problem.code in ("too_large", "request_timeout"):
             headers.append((b"connection", b"close"))  # the rest of the body was not read
         return Outcome(status, headers, orjson.dumps(body, default=str))
+
+    def _wait(
+        self, plan: Plan | None, problem: Problem, status: int, report: Callable[[ResponseMismatch], None]
+    ) -> int | None:
+        """`Retry-After`, whole seconds, where the operation declares it; None where it is left out."""
+        known = problem.facts.get("retry_after")
+        wait = None if known is None else max(int(known), 0)
+        if plan is None:
+            return wait
+        if wait is not None and plan.reply.promise(status, WAITING) is None:
+            try:
+                report(ResponseMismatch(plan.operation_id, status, "undeclared header Retry-After", problem.code))
+            except ResponseMismatch:
+                if self.services.on_mismatch == "raise":
+                    raise
+                # Reported, and left out: the answer itself is as declared.
+            return None
+        return wait
 
     def _problem(self, exchange: Exchange, error: Exception) -> Problem:
         if isinstance(error, Problem):

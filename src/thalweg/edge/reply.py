@@ -36,9 +36,16 @@ _VALUE = re.compile(r"[\t\x20-\x7E\x80-\xFF]*").fullmatch
 class ResponseMismatch(Exception):
     """What a handler answered is not what the contract declares."""
 
-    def __init__(self, operation_id: str, status: int, violations: tuple[Violation, ...] | str) -> None:
-        self.operation_id, self.status, self.violations = operation_id, status, violations
-        super().__init__(f"{operation_id} {status}: {violations}")
+    code: str | None = None
+    """Of the problem that was to be answered; None where a handler answered."""
+    surface: str | None = None
+    request_id: str | None = None
+
+    def __init__(
+        self, operation_id: str, status: int, violations: tuple[Violation, ...] | str, code: str | None = None
+    ) -> None:
+        self.operation_id, self.status, self.violations, self.code = operation_id, status, violations, code
+        super().__init__(f"{operation_id} {status}{f' ({code})' if code else ''}: {violations}")
 
 
 @dataclass(slots=True)
@@ -58,7 +65,8 @@ class Outcome:
 class _Declared:
     media_types: tuple[str, ...]
     validators: dict[str, Validator | None]
-    headers: frozenset[str]
+    headers: Mapping[str, bool]
+    """Lower-case names, and whether they are always sent."""
 
 
 class ReplyPlan:
@@ -117,15 +125,21 @@ class ReplyPlan:
             return Outcome(self.success, file=answer)
         return self._json_outcome(answer, self.success, (), report)
 
-    def check(self, status: int, body: Any, report: Callable[[ResponseMismatch], None]) -> None:
-        """Hold an error body against the contract."""
+    def check(self, problem: Problem, status: int, body: Any, report: Callable[[ResponseMismatch], None]) -> None:
+        """Hold the answer to `problem` against the contract."""
         declared = self._declared.get(str(status)) or self._declared.get("default")
         if declared is None:
-            report(ResponseMismatch(self.operation_id, status, "undeclared status"))
+            report(ResponseMismatch(self.operation_id, status, "undeclared status", problem.code))
             return
         validator = declared.validators.get(self._json_type(declared) or "")
         if validator is not None and not validator.is_valid(body):
-            report(ResponseMismatch(self.operation_id, status, validator.violations(body, "response")))
+            violations = validator.violations(body, "response")
+            report(ResponseMismatch(self.operation_id, status, violations, problem.code))
+
+    def promise(self, status: int, name: str) -> bool | None:
+        """Whether an answer always has the header (`name` in lower case); None: the contract has no such header."""
+        declared = self._declared.get(str(status)) or self._declared.get("default")
+        return None if declared is None else declared.headers.get(name)
 
     def _empty_status(self) -> int:
         return 204 if "204" in self._declared else self.success
@@ -171,7 +185,8 @@ def _declare(response: Mapping[str, Any], compiler: Compiler) -> _Declared:
         for media_type, described in content.items()
         if media_type == "application/json" or media_type.endswith("+json")
     }
-    return _Declared(tuple(content), validators, frozenset(name.lower() for name in response.get("headers", {})))
+    headers = {name.lower(): one.get("required") is True for name, one in response.get("headers", {}).items()}
+    return _Declared(tuple(content), validators, headers)
 
 
 def _accepts(declared: tuple[str, ...], media_type: str) -> bool:

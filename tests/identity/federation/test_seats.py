@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import func, select
 
 from domain import billing
-from domain.identity import accounts, federation, invites, members, memberships, newcomers, welcome
+from domain.identity import accounts, federation, invites, members, memberships, newcomers, organisations, welcome
 from domain.identity.federation.entrance import Vouched
 from domain.identity.invites import InviteRefused
 from domain.identity.models import Account, Membership
@@ -160,6 +160,23 @@ def test_an_invitation_brings_nobody_back_who_is_disabled(database: Database, wa
             house.join(way, account, token)
         assert refused.value.facts["reason"] == "invite_revoked"
     assert house.status(account) == "disabled"
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["a newcomer", "one with an account"])
+def test_an_invitation_to_an_organisation_that_is_gone_does_not_call_anybody_deactivated(
+    database: Database, known: bool
+) -> None:
+    """It says what is said of any invitation that is not good: whether the organisation was ever there is not told."""
+    house = House(database, 2)
+    email = house.stranger().email if known else f"p-{uuid4().hex[-12:]}@example.org"
+    token = house.invite(email)
+    with house.inside() as ctx:
+        organisations.close_organisation(ctx)
+    before = number_of(database, Account)
+    gone = house.sign_in("google", email=email, invite_token=token)
+    never = house.sign_in("google", email=f"p-{uuid4().hex[-12:]}@example.org", invite_token="inv_of_nobody")
+    assert gone == never == {"error": "access_denied"}
+    assert number_of(database, Account) == before
 
 
 @pytest.mark.parametrize("way", ["password", "page"])

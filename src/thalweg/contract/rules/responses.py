@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from thalweg.contract.rules import rule
 from thalweg.contract.rules.view import Breach, Site, View, text
+from thalweg.contract.sources import Pointer
 
 _MEDIA = re.compile(r"[a-z]+/[a-z0-9][a-z0-9.+-]*(; ?[a-z-]+=[A-Za-z0-9-]+)*\Z")
 _EMPTY = {"204", "205", "304"}
@@ -65,6 +66,29 @@ def response_described(view: View) -> Iterator[Breach]:
     for site in view.all("response"):
         if len(text(site.node, "description")) < 5:
             yield Breach(site, f"response {site.name} is not described", "say when it is sent")
+
+
+@rule(
+    "waiting-told",
+    "A 429 and a 503 declare the header `Retry-After`, whole seconds; a 429 always has it (`required: true`).",
+)
+def waiting_told(view: View) -> Iterator[Breach]:
+    seen: set[tuple[str, Pointer]] = set()
+    for status, operation, site in _status_sites(view):
+        if status not in ("429", "503") or (status, site.pointer) in seen:
+            continue
+        seen.add((status, site.pointer))
+        headers = {name.lower(): view.follow(node) for name, node in (site.node.get("headers") or {}).items()}
+        told = headers.get("retry-after")
+        by = operation.node.get("operationId", operation.name)
+        if told is None:
+            yield Breach(site, f"{status} of {by} declares no Retry-After, which the edge sends", "declare the header")
+        elif text(told.get("schema"), "type") != "integer":
+            yield Breach(
+                site, f"Retry-After of {status} of {by} is no whole number", "give it `type: integer`", "headers"
+            )
+        elif status == "429" and told.get("required") is not True:
+            yield Breach(site, f"Retry-After of {status} of {by} may be missing", "add `required: true`", "headers")
 
 
 @rule("media-type", "Media types are concrete, lower case, and a success has at most one JSON among them.")
