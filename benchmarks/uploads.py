@@ -1,13 +1,15 @@
 """Uploads: what a large one costs the API process and its other callers, a hundred at once, and how fast they are read.
 
-    python benchmarks/uploads.py [--large 10] [--seconds 10] [--at-once 100] [--passages 4000]
+    python benchmarks/uploads.py [--large 20] [--rounds 4] [--crowd 100] [--at-once 100] [--passages 4000]
 
 The platform as it runs: API, scheduler and workers as processes of their own on Postgres and Valkey, asked over HTTP as
 Thallus. (1) `--large` files of 50 MiB, one after the other, as fast as they are taken, while somebody else lists their
 own documents at a steady rate: memory of the API process beside what it had before, and the reader's times beside those
-of `--seconds` without an upload. (2) `--at-once` files sent at the same moment; counted is how many end `completed`.
-(3) Documents of about `--passages` passages: from the first upload to the last `completed`, beside the bare embedder on
-a thousand of them, twice, in a process of its own. Prints a table and writes reports/uploads.json.
+without an upload. With and without alternate in `--rounds`, each as long as the other, and all rounds count together:
+what else the machine does meets both. Then `--crowd` such files at the same moment, with nobody beside. (2) `--at-once`
+small files at the same moment; counted is how many end `completed`. (3) Documents of about `--passages`
+passages: from the first upload to the last `completed`, beside the bare embedder on a thousand of them, twice, in a
+process of its own. Prints a table and writes reports/uploads.json.
 
 No higher priority is asked for, unlike elsewhere here: each process of Postgres leads a session of its own, and
 Linux shares the processor out by sessions. API, reader and sender together would leave Postgres a tenth of a busy one.
@@ -29,6 +31,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -230,29 +233,55 @@ def large_ones(
     warm = Reader(api.url, other, 2.0)
     warm.start()
     warm.join()
-    watch, alone = Watch(api), Reader(api.url, other, given.seconds)
-    watch.start()
-    alone.start()
-    alone.join()
-    watch.stop()
-    before = api.memory
-    watch, beside = Watch(api), Reader(api.url, other)
-    watch.start()
-    beside.start()
-    took = [sender.send(LARGE, number) for number in range(1, given.large + 1)]
-    times, most = beside.stop(), watch.stop()
+    before, most = api.memory, 0.0
+    alone: list[float] = []
+    beside: list[float] = []
+    took: list[float] = []
+    rounds: list[float] = []
+    wrong: Counter[int] = Counter()
+    for _ in range(given.rounds):
+        watch, reader = Watch(api), Reader(api.url, other)
+        watch.start()
+        reader.start()
+        began = time.monotonic()
+        files = range(max(1, given.large // given.rounds))
+        took += [sender.send(LARGE, len(took) + 1 + number) for number in files]
+        seconds = time.monotonic() - began
+        times, most = reader.stop(), max(most, watch.stop())
+        quiet = Reader(api.url, other, seconds)
+        quiet.start()
+        quiet.join()
+        wrong += reader.wrong + quiet.wrong
+        rounds.append(round(percentile(times, 99) / percentile(quiet.times, 99), 2))
+        alone, beside = alone + quiet.times, beside + times
+        forget(api, headers)
     sender.close()
-    forget(api, headers)
     return {
         "uploads": len(took),
         "seconds": round(sum(took) / len(took), 2),
         "api_mib_before": round(before, 1),
         "api_mib": round(most - before, 1),
-        "alone_ms": spread(alone.times),
-        "beside_ms": spread(times),
-        "p99": round(percentile(times, 99) / percentile(alone.times, 99), 2),
-        "refused": dict(alone.wrong + beside.wrong),
+        "alone_ms": spread(alone),
+        "beside_ms": spread(beside),
+        "p99": round(percentile(beside, 99) / percentile(alone, 99), 2),
+        "p99_of_rounds": rounds,
+        "refused": dict(wrong),
     }
+
+
+def crowd(api: Server, headers: dict[str, str], number: int) -> dict[str, Any]:
+    """So many files of 50 MiB at the same moment, each from a sender of its own."""
+    before = api.memory
+    watch, senders = Watch(api), [Sender(api, headers) for _ in range(number)]
+    watch.start()
+    began = time.monotonic()
+    with ThreadPoolExecutor(number) as together:
+        took = list(together.map(lambda at: senders[at].send(LARGE, at), range(number)))
+    seconds, most = time.monotonic() - began, watch.stop()
+    for each in senders:
+        each.close()
+    forget(api, headers)
+    return {"taken": len(took), "seconds": round(seconds, 1), "api_mib": round(most - before, 1)}
 
 
 def forget(api: Server, headers: dict[str, str]) -> None:
@@ -412,8 +441,9 @@ def spread(values: list[float]) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--large", type=int, default=10, help="files of 50 MiB")
-    parser.add_argument("--seconds", type=float, default=10, help="of reading without an upload")
+    parser.add_argument("--large", type=int, default=20, help="files of 50 MiB")
+    parser.add_argument("--rounds", type=int, default=4, help="that they are sent in")
+    parser.add_argument("--crowd", type=int, default=100, help="files of 50 MiB at the same moment")
     parser.add_argument("--at-once", type=int, default=100, help="uploads at the same moment")
     parser.add_argument("--passages", type=int, default=4000, help="whose reading is timed")
     parser.add_argument("--bare", type=Path, help=argparse.SUPPRESS)
@@ -446,6 +476,7 @@ def _measure(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
         try:
             # Nobody reads yet: the workers' own work on the same cores is not what an upload costs.
             report["large"] = large_ones(api, person(environment), person(environment), given)
+            report["crowd"] = crowd(api, person(environment), given.crowd)
             with workers(environment, folder):
                 report["at_once"] = at_once(api, person(environment), documents, given.at_once)
             report["reading"] = read_in(api, person(environment), documents, folder, environment, given.passages)
@@ -469,6 +500,10 @@ def _print(report: dict[str, Any]) -> None:
         times = f"{large['alone_ms'][at]} / {large['beside_ms'][at]}"
         table.add_row(f"other requests alone / beside them, {at} ms", times, "")
     table.add_row("p99 beside them, times that alone", f"{large['p99']}", "2")
+    table.add_row("the same of each round", " ".join(map(str, large["p99_of_rounds"])), "")
+    many = report["crowd"]
+    table.add_row("files of 50 MiB at once: taken", f"{many['taken']}", "all")
+    table.add_row("the same: s, and MiB of the API process", f"{many['seconds']} / {many['api_mib']}", "")
     every = sum(together["answers"].values())
     table.add_row(f"{every} at once: taken", f"{together['answers'].get('201', 0)}", f"{every}")
     table.add_row("the same: read to the end", f"{together['states'].get('completed', 0)}", f"{every}")

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -23,6 +24,8 @@ from thalweg.edge.guard import Cors, RawHeaders, correlation_id, header_map
 from thalweg.edge.intake import Intake
 from thalweg.edge.problem import CODES, Disconnected, Problem
 from thalweg.edge.reply import download
+from thalweg.edge.sending import cut_short
+from thalweg.edge.uploads import turns
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -31,8 +34,6 @@ if TYPE_CHECKING:
     from domain.kernel.db import Database
     from thalweg.edge.pool import Pool
 
-BATCH = 512 * 1024
-"""Bytes that are gathered before a thread hashes and writes them."""
 SILENCE = 30.0
 """Seconds that an upload may stand still."""
 METHODS = ("GET", "HEAD", "OPTIONS", "PUT")
@@ -77,7 +78,7 @@ class Files:
             if method == "PUT":
                 return await self._put(token, headers, receive, send, extra)
             if method in ("GET", "HEAD"):
-                return await self._get(token, headers, send, extra, head=method == "HEAD")
+                return await self._get(scope, token, headers, send, extra)
             raise Problem("method_not_allowed", "An address takes PUT or GET.", headers={"Allow": ", ".join(METHODS)})
         except Disconnected:
             return 499  # nginx's figure for a caller that left
@@ -87,9 +88,9 @@ class Files:
             return await _refuse(send, problem, extra)
 
     async def _get(
-        self, token: str, headers: Mapping[bytes, bytes], send: Any, extra: RawHeaders, *, head: bool
+        self, scope: Mapping[str, Any], token: str, headers: Mapping[bytes, bytes], send: Any, extra: RawHeaders
     ) -> int:
-        run = self._pool.run
+        run, head = self._pool.run, scope["method"] == "HEAD"
         content = await run(self._served, token, dict(headers))
         ready = await run(download, _file(content), headers, head)
         await send({"type": "http.response.start", "status": ready.status, "headers": [*ready.headers, *extra]})
@@ -97,8 +98,8 @@ class Files:
             while (piece := await run(next, ready.pieces, None)) is not None:
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
             await send({"type": "http.response.body", "body": b""})
-        except DomainError:
-            # Damaged, or the store went away: the answer ends short of its length, so nobody takes it for the whole.
+        except DomainError as error:  # damaged, or the store went away
+            cut_short(scope, operation="download", request_id=_request(extra), reason=error.message)
             return 500
         finally:
             close = getattr(ready.pieces, "close", None)
@@ -110,21 +111,16 @@ class Files:
         run = self._pool.run
         receiving = await run(self._receive, token, dict(headers))
         try:
-            pieces = Intake(receive, receiving.expected).pieces()
-            held: list[bytes] = []
-            while True:
-                try:
-                    async with asyncio.timeout(SILENCE):
-                        piece = await anext(pieces, None)
-                except TimeoutError:
-                    raise Problem("request_timeout", "The upload stood still.") from None
-                if piece is not None:
+            with turns.upload():
+                pieces = Intake(receive, receiving.expected).pieces()
+                held: list[bytes] = []
+                while (piece := await _next(pieces)) is not None:
                     held.append(piece)
-                if held and (piece is None or sum(map(len, held)) >= BATCH):
-                    await run(receiving.take, b"".join(held))
-                    held.clear()
-                if piece is None:
-                    break
+                    size = sum(map(len, held))
+                    if size >= turns.batch:
+                        await turns.write(size, partial(run, receiving.take, b"".join(held)))
+                        held.clear()
+                await run(receiving.take, b"".join(held))
             staged = await run(receiving.whole)
         except BaseException:
             run(receiving.abort)  # not awaited: a cancelled task could not
@@ -162,6 +158,20 @@ class Files:
         return self._database.context(
             SystemActor(f"signed {claim.act}"), claim.organisation_id, request_id=correlation_id(dict(headers))
         )
+
+
+def _request(extra: RawHeaders) -> str | None:
+    """The id that the answer carries."""
+    return next((value.decode() for name, value in extra if name == b"x-correlation-id"), None)
+
+
+async def _next(pieces: AsyncIterator[bytes]) -> bytes | None:
+    """The next piece, None after the last. What the upload waits for its turns does not count as its silence."""
+    try:
+        async with asyncio.timeout(SILENCE):
+            return await anext(pieces, None)
+    except TimeoutError:
+        raise Problem("request_timeout", "The upload stood still.") from None
 
 
 def _announced(headers: Mapping[bytes, bytes]) -> bytes | None:

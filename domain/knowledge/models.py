@@ -67,6 +67,10 @@ class Collection(Identified, OrganisationOwned, Timestamped, Base):
     expired_at: Mapped[datetime | None]
     deleted_at: Mapped[datetime | None]
 
+    def over(self, now: datetime) -> bool:
+        """Whether its time is over: `access.lasting` for a row in hand."""
+        return self.expired_at is not None or (self.expires_at is not None and self.expires_at <= now)
+
     __organisation_index__: ClassVar[bool] = False
     __table_args__ = (
         CheckConstraint("kind IN ('collection', 'knowledge_base', 'vector_store')", name="kind"),
@@ -287,6 +291,7 @@ class Chunk(Identified, OrganisationOwned, Base):
             )
             for size in DIMENSIONS
         ),
+        {"postgresql_with": {"toast_tuple_target": 4080}},  # two rows a page, their vectors with them
     )
 
 

@@ -110,7 +110,7 @@ def falling(fits: Sequence[float]) -> list[float]:
 
 
 EXACT = 4_000
-"""Passages in reach up to which every vector is compared: some 8 ms, and the answer is exact."""
+"""Passages in reach up to which every vector is compared: some 5 ms, and the answer is exact."""
 EXACT_MOST = 60_000
 """Beyond this the graph is walked, however small a part of it is in reach."""
 STEP = 11

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     )
     from domain.storage.ports import Link
     from domain.storage.quota import Usage, set_quota, usage
-    from domain.storage.reading import Damaged, Reader
+    from domain.storage.reading import Damaged, Missing, Reader
     from domain.storage.rules import DELETED, OBJECT, PENDING, READY, UPLOADABLE, display_name, shown_key
     from domain.storage.sniffing import sniff
     from domain.storage.sweeping import Swept, sweep
@@ -73,6 +73,7 @@ __all__ = [
     "Content",
     "Damaged",
     "Link",
+    "Missing",
     "Reader",
     "Receiving",
     "Staged",

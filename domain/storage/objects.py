@@ -161,8 +161,10 @@ def keep(
 def get(ctx: Ctx, object_id: UUID, *, purpose: str | None = None, ready: bool = False) -> StoredObject:
     """One object. Raises `NotFound`, also for one that is deleted, or has another purpose, or is not `ready`."""
     found = get_many(ctx, [object_id], purpose=purpose)
-    if not found or (ready and not found[0].is_ready):
+    if not found:
         raise NotFound("There is no such file.")
+    if ready and not found[0].is_ready:
+        raise NotFound("The file was announced, and its bytes are still awaited.")
     return found[0]
 
 
@@ -194,7 +196,7 @@ def open(holder: Ctx | Work, wanted: UUID | StoredObject) -> io.BufferedReader:
     """A seekable reader of a ready object; close it. `wanted` is an id, or an object that `get` gave (no statement).
 
     Reading it from beginning to end verifies it: `Damaged` comes instead of the last bytes. Needs no transaction after
-    this call. Raises `NotFound`, `Unavailable`.
+    this call. Raises `NotFound`, `Unavailable`; the reader `Missing` where the bytes are gone.
     """
     return io.BufferedReader(reader(_ready(holder, wanted)), BUFFER)
 
@@ -204,14 +206,14 @@ def reader(stored: StoredObject) -> Reader:
     if not stored.is_ready or stored.sha256 is None:
         raise NotFound("There is no such file.")
     store = binding.bound().store
-    return Reader(partial(store.open, stored.key), stored.size, stored.sha256, str(stored.id))
+    return Reader(partial(store.open, stored.key), stored.size, stored.sha256, str(stored.id), stored.key)
 
 
 @contextmanager
 def local_path(holder: Ctx | Work, wanted: UUID | StoredObject) -> Iterator[Path]:
     """The object, verified, as a local file for as long as the context lasts. Never write to it.
 
-    A folder's own file, or a download into a temporary one. Raises `NotFound`, `Damaged`, `Unavailable`.
+    A folder's own file, or a download into a temporary one. Raises `NotFound`, `Damaged` (`Missing`), `Unavailable`.
     """
     stored = _ready(holder, wanted)
     path = binding.bound().store.path(stored.key)

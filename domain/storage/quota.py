@@ -47,10 +47,11 @@ def set_quota(ctx: Ctx, quota: int | None) -> None:
 
 
 def room(ctx: Ctx, size: int) -> None:
-    """Raise `PaymentRequired` when `size` more bytes would not fit just now. Counts nothing."""
+    """Raise `PaymentRequired` (fact `reason`: `storage_limit_reached`) when `size` more bytes would not fit just now.
+    Counts nothing."""
     now = usage(ctx)
     if now.quota is not None and now.bytes + size > now.quota:
-        raise _full(now)
+        raise _full(now, size)
 
 
 def take(ctx: Ctx, size: int) -> None:
@@ -72,7 +73,7 @@ def take(ctx: Ctx, size: int) -> None:
         )
         if counted is not None:
             return
-    raise _full(usage(ctx))
+    raise _full(usage(ctx), size)
 
 
 def give_back(ctx: Ctx, size: int) -> None:
@@ -100,7 +101,11 @@ def _allowance(ctx: Ctx, agreed: int | None) -> int | None:
     return binding.bound().quota
 
 
-def _full(now: Usage) -> PaymentRequired:
+def _full(now: Usage, size: int) -> PaymentRequired:
     return PaymentRequired(
-        "The storage of this organisation is full.", metric=f"storage.{METRIC}", limit=now.quota, used=now.bytes
+        f"The organisation may keep {now.quota or 0:,} bytes of files: {now.bytes:,} are taken, this needs {size:,}.",
+        reason="storage_limit_reached",
+        metric=f"storage.{METRIC}",
+        limit=now.quota,
+        used=now.bytes,
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import structlog
 
-from domain.kernel.errors import Unavailable
+from domain.kernel.errors import NotFound, Unavailable
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -23,16 +23,28 @@ class Damaged(Unavailable):
     default = "The stored content is damaged."
 
 
+class Missing(Damaged, NotFound):
+    """The store has nothing where something was put. To a caller it is a fault of the platform's (`Unavailable`); who
+    works on something that may be deleted meanwhile expects it as `NotFound`."""
+
+    default = "The stored content is missing."
+
+
 class Reader(io.RawIOBase):
     """Seekable, read-only. Bytes that were read in order from the first to the last are verified: the last of them are
     not handed out when the whole is not what it should be (`Damaged`). Reading from the middle verifies nothing.
+
+    `label` and `key` say in the log whose bytes these are, and where they should be.
     """
 
-    def __init__(self, opener: Callable[[], BinaryIO], size: int, sha256: bytes, label: str = "") -> None:
+    def __init__(
+        self, opener: Callable[[], BinaryIO], size: int, sha256: bytes, label: str = "", key: str = ""
+    ) -> None:
         self._opener = opener
         self._source: BinaryIO | None = None
         self._at = 0
         self._label = label
+        self._key = key
         self._expected = sha256
         self._seal: hashlib._Hash | None = hashlib.sha256()
         self.size = size
@@ -62,12 +74,15 @@ class Reader(io.RawIOBase):
         view = memoryview(buffer).cast("B")
         if self._at >= self.size or not len(view):
             return 0
-        if self._source is None:
-            self._source = self._opener()
-            if self._at:
-                self._source.seek(self._at)
-        wanted = min(len(view), self.size - self._at)
-        piece = self._source.read(wanted)
+        try:
+            if self._source is None:
+                self._source = self._opener()
+                if self._at:
+                    self._source.seek(self._at)
+            piece = self._source.read(min(len(view), self.size - self._at))
+        except NotFound:
+            log.error("stored object is missing", object=self._label, key=self._key)
+            raise Missing() from None
         if not piece:
             raise self._damaged("it ends early")
         if self._seal is not None:
@@ -84,5 +99,5 @@ class Reader(io.RawIOBase):
         super().close()
 
     def _damaged(self, how: str) -> Damaged:
-        log.error("stored object is damaged", object=self._label, how=how)
+        log.error("stored object is damaged", object=self._label, key=self._key, how=how)
         return Damaged()

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from thalweg.edge import uploads
 from thalweg.edge.body import Body, BodyReader, Payload, Upload
 from thalweg.edge.problem import Disconnected, Problem
 from thalweg.edge.schema import Compiler
@@ -369,71 +368,6 @@ def test_a_spooled_file_is_handed_over_sealed(tmp_path: Path) -> None:
 def test_a_small_file_is_handed_over_as_bytes(tmp_path: Path) -> None:
     payload = read(reader(FILE, tmp_path, limit=1_000_000), b"small", OCTETS)
     assert not hasattr(payload.value.open(), "sealed_path")
-
-
-def test_turns_of_large_uploads_are_given_out_in_order_with_a_rest_between_them(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    waits: list[float] = []
-
-    async def sleep(seconds: float) -> None:
-        waits.append(round(seconds, 6))
-
-    monkeypatch.setattr(uploads.asyncio, "sleep", sleep)
-    monkeypatch.setattr(uploads.time, "monotonic", lambda: 100.0)
-    turns = uploads._Turns()
-
-    async def four() -> None:
-        await turns.take()  # nobody has been here before
-        turns.took(0.001)
-        for _ in range(3):
-            await turns.take()
-
-    asyncio.run(four())
-    assert waits == [0.004, 0.008]  # the first of the three asks at once, and each later one four times a batch later
-
-
-def test_a_batch_of_a_large_upload_waits_for_its_turn_and_tells_how_long_it_took(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    done: list[str] = []
-
-    class Turns:
-        async def take(self) -> None:
-            done.append("turn")
-
-        def took(self, seconds: float) -> None:
-            assert 0 < seconds < 60
-            done.append("took")
-
-    spool = uploads.Sink._spool
-    monkeypatch.setattr(uploads, "_turns", Turns())
-    monkeypatch.setattr(uploads.Sink, "_spool", lambda self: (done.append("spool"), spool(self))[1])
-
-    async def upload() -> None:
-        sink = uploads.Sink(str(tmp_path))
-        for _ in range(2):
-            sink.write(bytes(1 << 20))
-            await sink.relieve()
-        sink.write(b"little")
-        await sink.relieve()
-        sink.abandon()
-
-    asyncio.run(upload())
-    assert done == ["turn", "spool", "took"] * 2
-
-
-def test_the_rest_between_turns_has_an_end() -> None:
-    turns = uploads._Turns()
-    turns.took(60.0)
-
-    async def ten() -> float:
-        began = time.monotonic()
-        for _ in range(10):
-            await turns.take()
-        return time.monotonic() - began
-
-    assert asyncio.run(ten()) < 5.0
 
 
 @pytest.mark.parametrize("how", ["disconnect", "too_large", "cancel"])

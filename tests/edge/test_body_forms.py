@@ -309,3 +309,18 @@ def test_urlencoded_fields_are_typed_by_their_schemas(forms: BodyReader) -> None
 )
 def test_a_wrong_urlencoded_form_is_a_violation(forms: BodyReader, raw: bytes, expected: Any) -> None:
     assert sorted(refused(forms, raw, URLENCODED)) == sorted(expected)
+
+
+@pytest.mark.parametrize(
+    ("sent", "path", "says"),
+    [
+        ([part("file", b"a", filename="a"), part("file", b"b", filename="b")], "file", "must be one file, and 2 parts have this name"),
+        ([part("count", b"1")] * 3, "count", "must be sent once, and 3 parts have this name"),
+    ],
+)  # fmt: skip
+def test_a_field_of_one_value_that_comes_several_times_is_said_to(
+    forms: BodyReader, sent: list[bytes], path: str, says: str
+) -> None:
+    with pytest.raises(Problem) as refused:
+        read(forms, MULTIPART, whole(part("title", b"x"), *sent))
+    assert [(each.path, each.message) for each in refused.value.violations] == [(("body", path), says)]

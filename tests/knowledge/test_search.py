@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from domain import knowledge
-from domain.kernel.context import ApiKeyActor
+from domain.kernel.context import ApiKeyActor, SystemActor
 from domain.kernel.errors import Invalid, NotFound, Unprocessable
 from domain.knowledge import ranking, rules, wording
 
@@ -297,6 +297,19 @@ def test_as_many_words_are_looked_for_at_once_as_enough_passages_may_have(common
 def test_a_question_of_few_words_is_looked_for_as_a_whole_first():
     assert wording.Words("english", ("one",), {}).steps(1_000, 1_000) == ["'one'"]
     assert wording.Words("english", ("one", "two"), {}).steps(1_000, 1_000) == ["('one' & 'two')", "'one' | 'two'"]
+
+
+def test_a_passage_of_the_usual_size_keeps_its_vector_in_its_row(world, ada):
+    """In another table it costs each comparison a second look, which is most of what comparing takes."""
+
+    def elsewhere():
+        with world.database.context(SystemActor("test"), None, platform=True) as ctx:
+            size = "SELECT pg_relation_size(reltoastrelid) FROM pg_class WHERE relname = 'chunk' AND relkind = 'r'"
+            return ctx.session.scalar(text(size))
+
+    before = elsewhere()
+    world.taken_in(ada, Path("docs/operations.md"), "operations.md")
+    assert elsewhere() == before
 
 
 @pytest.mark.parametrize(

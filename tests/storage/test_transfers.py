@@ -21,7 +21,9 @@ from domain.kernel.errors import Conflict, Forbidden, Invalid, NotFound, Payment
 from domain.kernel.outbox import Job
 from domain.kernel.pages import OffsetPage
 from domain.storage import links
+from handlers import files
 from handlers.files import Files
+from thalweg.edge import uploads
 from thalweg.edge.guard import Cors
 from thalweg.edge.pool import Pool
 
@@ -52,10 +54,10 @@ Ask = Callable[..., httpx.Response]
 def ask(folder: Any) -> Iterator[Ask]:
     """A request to the platform's own addresses."""
     pool = Pool(4)
-    files = Files(folder.database, pool, Cors(frozenset({"https://app.example.com"})))
+    mount = Files(folder.database, pool, Cors(frozenset({"https://app.example.com"})))
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        await files(scope, receive, send, [(b"x-content-type-options", b"nosniff")])
+        await mount(scope, receive, send, [(b"x-content-type-options", b"nosniff")])
 
     def request(method: str, url: str, **more: Any) -> httpx.Response:
         async def run() -> httpx.Response:
@@ -160,6 +162,31 @@ def test_a_client_that_leaves_half_way_leaves_nothing(folder: Any, ask: Ask) -> 
             break
         asyncio.run(asyncio.sleep(0.02))
     assert list((folder.root / ".incoming").iterdir()) == []
+
+
+def test_a_large_file_is_written_in_turns_with_other_uploads(
+    folder: Any, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[tuple[int, int]] = []
+
+    class Turns(uploads.Turns):
+        async def write(self, size: int, writing: Any) -> Any:
+            written.append((size, self.uploads))
+            return await super().write(size, writing)
+
+    turns = Turns()
+    monkeypatch.setattr(files, "turns", turns)
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for at in range(0, len(PDF), 100_000):
+            yield PDF[at : at + 100_000]
+
+    announced = announce(folder)
+    assert send(ask, announced, pieces()).status_code == 200
+    assert written == [(600_000, 1), (600_000, 1)]  # and the rest, which is small, at once
+    assert turns.uploads == 0
+    with folder.context() as ctx, storage.open(ctx, announced.stored.id) as reader:
+        assert reader.read() == PDF
 
 
 def test_of_two_uploads_at_once_one_is_kept_whole(folder: Any) -> None:

@@ -51,6 +51,11 @@ class Payload:
         content = self.seal if self.raw is None else self.raw
         return sha256((self.media_type or "").encode() + b"\0" + content).digest()
 
+    @property
+    def spooled(self) -> bool:
+        """Whether a file of it lies on disk."""
+        return any(upload.path is not None for upload in self.uploads)
+
     def close(self) -> None:
         """Remove spooled files."""
         for upload in self.uploads:

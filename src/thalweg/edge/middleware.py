@@ -31,8 +31,9 @@ from thalweg.edge.problem import Disconnected, Problem
 from thalweg.edge.refusing import Refusals
 from thalweg.edge.reply import Outcome, acceptable
 from thalweg.edge.router import Router
-from thalweg.edge.sending import send_outcome
+from thalweg.edge.sending import cut_short, send_outcome
 from thalweg.edge.specification import METHODS, BundledSpecification
+from thalweg.edge.uploads import count_rests, turns
 
 __all__ = ["Edge"]
 
@@ -150,7 +151,12 @@ class Edge(SpecMiddleware):  # type: ignore[misc]
             raise
         except Exception as error:
             if exchange.begun:
-                raise
+                if not isinstance(error, self.services.application.errors):
+                    raise
+                exchange.status = 500  # in logs and metrics only
+                operation = exchange.plan.operation_id if exchange.plan else None
+                cut_short(exchange.scope, operation=operation, request_id=exchange.request_id, reason=str(error))
+                return
             await self._send(exchange, self._refusal(exchange, error), send)
 
     async def _unrouted(self, exchange: Exchange, allowed: frozenset[str], send: Any) -> None:
@@ -223,6 +229,8 @@ class Edge(SpecMiddleware):  # type: ignore[misc]
             if outcome.pending is not None:
                 outcome = await self._wait(exchange, plan, caller, facts, outcome.pending)
         finally:
+            if payload is None or not payload.spooled:
+                turns.others()
             if payload is not None:
                 payload.close()
         if outcome.stream is not None:
@@ -239,7 +247,7 @@ class Edge(SpecMiddleware):  # type: ignore[misc]
         # asyncio.timeout does the same at three times the price, and this is on the way of every write.
         task = asyncio.current_task()
         assert task is not None
-        timer = asyncio.get_running_loop().call_later(plan.timeout, task.cancel, _LATE)
+        deadline = _Deadline(asyncio.get_running_loop(), task, plan.timeout)
         try:
             return cast(T, await _resumed(reading, waits_for))
         except asyncio.CancelledError as cancelled:
@@ -248,7 +256,7 @@ class Edge(SpecMiddleware):  # type: ignore[misc]
             task.uncancel()
             raise Problem("request_timeout", "The request body did not arrive in time.") from None
         finally:
-            timer.cancel()
+            deadline.cancel()
 
     # --- replies -------------------------------------------------------------------------------------
 
@@ -299,6 +307,29 @@ class Edge(SpecMiddleware):  # type: ignore[misc]
         if exchange.plan is not None:
             exchange.plan.seen(exchange.status, seconds)
         self.services.observer.finished(exchange, seconds)
+
+
+class _Deadline:
+    """Cancels `task` once its body is late: after `seconds`, and on top of them all that it waited for its turns."""
+
+    __slots__ = ("_allowed", "_loop", "_rests", "_task", "_timer")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any], seconds: float) -> None:
+        self._loop, self._task = loop, task
+        self._rests = count_rests()
+        self._allowed = 0.0
+        self._timer = loop.call_later(seconds, self._due)
+
+    def _due(self) -> None:
+        waited = self._rests.seconds - self._allowed
+        if waited > 0:
+            self._allowed = self._rests.seconds
+            self._timer = self._loop.call_later(waited, self._due)
+        else:
+            self._task.cancel(_LATE)
+
+    def cancel(self) -> None:
+        self._timer.cancel()
 
 
 @types.coroutine

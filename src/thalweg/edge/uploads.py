@@ -12,22 +12,27 @@ import tempfile
 import threading
 import time
 import unicodedata
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import sha256
 from io import BufferedReader, BytesIO, FileIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
+
+T = TypeVar("T")
 
 IN_MEMORY = 64 * 1024
 """Bytes of a file that stay in memory before it moves to disk."""
-_BATCH = 512 * 1024
-_SHARE = 4.0
-"""How many times as long as a batch takes to write the next one waits for: large uploads together have a quarter of
-the process at most. Beside files of 50 MiB the p99 of everybody else is about twice what it is alone
-(benchmarks/README.md)."""
-_LONGEST_TURN = 0.005
-"""Seconds. However busy the process is, uploads go on: a hundred files of 50 MiB at once must be there before the time
-for their bodies is over."""
+BATCH = 512 * 1024
+"""Bytes of an upload that are gathered before a thread sums them up and writes them."""
+_CROWDED = 64 * 1024
+_HELD = 16 * 1024 * 1024
+"""Bytes that all uploads together gather: many at once gather less each, down to `_CROWDED`."""
+_FLUSHED = 4 * 1024 * 1024
+"""Bytes after which what was written goes to disk. All of 50 MiB flushed at the end kept others waiting for 50 ms."""
 _PREFIX = "upload-"
 _NAME_LENGTH = 255
 
@@ -66,43 +71,132 @@ class Upload:
     def close(self) -> None:
         """Remove the spooled file. The edge does this when the request is over."""
         if self.path is not None:
-            Path(self.path).unlink(missing_ok=True)
+            _remove(self.path)
 
 
-class _Turns:
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How much of the process large uploads have together."""
+
+    share: float
+    """A turn is so many times as long as the batch before it took to write."""
+    least: float
+    """Bytes a second. However busy the process is, uploads go on."""
+
+
+AMONG_THEMSELVES = Pace(4.0, 100.0 * 1024 * 1024)
+BESIDE_OTHERS = Pace(16.0, 25.0 * 1024 * 1024)
+"""A batch of half a megabyte takes this process 1.5 to 1.8 ms of CPU, two fifths of it on the loop. At the pace of
+`AMONG_THEMSELVES` the p99 of others is two to three times what it is alone, at this one about one and a half times
+(benchmarks/README.md)."""
+ATTENTION = 1.0
+"""Seconds for which uploads keep the slower pace after somebody else was served."""
+
+
+@dataclass(slots=True)
+class Rests:
+    """What one request has waited for its turns."""
+
+    seconds: float = 0.0
+
+
+_rests: ContextVar[Rests | None] = ContextVar("rests", default=None)
+
+
+def count_rests() -> Rests:
+    """Count what the current request waits for its turns from now on: it is not its sender who is late then."""
+    rests = Rests()
+    _rests.set(rests)
+    return rests
+
+
+class Turns:
     """Large uploads write one after the other, a batch in each turn, with a rest for everybody else between turns.
 
     Turns are given out beforehand, in the order in which they are asked for; nothing is held or locked meanwhile. Only
     the event loop asks. What one batch has taken is the measure for the turns after it.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    ) -> None:
+        self._clock, self._sleep = clock, sleep
+        self.uploads = 0
+        """Large uploads that are under way."""
         self._next = 0.0
         self._length = 0.0
+        self._served = float("-inf")
 
-    async def take(self) -> None:
-        now = time.monotonic()
+    @property
+    def batch(self) -> int:
+        """Bytes to gather for a turn."""
+        return min(BATCH, max(_CROWDED, _HELD // max(1, self.uploads)))
+
+    def others(self) -> None:
+        """Somebody who is not uploading a large file has been served."""
+        self._served = self._clock()
+
+    @contextmanager
+    def upload(self) -> Iterator[None]:
+        """A large upload, while it comes."""
+        self.uploads += 1
+        try:
+            yield
+        finally:
+            self.uploads -= 1
+
+    async def write(self, size: int, writing: Callable[[], Awaitable[T]]) -> T:
+        """Wait for a turn and have `size` bytes written in it; what `writing` answers."""
+        await self._take()
+        began = self._clock()
+        try:
+            return await writing()
+        finally:
+            self._took(size, self._clock() - began)
+
+    async def _take(self) -> None:
+        now = self._clock()
         begins = max(now, self._next)
         self._next = begins + self._length
         if begins > now:
-            await asyncio.sleep(begins - now)
+            rests = _rests.get()
+            if rests is not None:
+                rests.seconds += begins - now
+            await self._sleep(begins - now)
 
-    def took(self, seconds: float) -> None:
-        self._length = min(_SHARE * seconds, _LONGEST_TURN)
+    def _took(self, size: int, seconds: float) -> None:
+        pace = BESIDE_OTHERS if self._clock() - self._served < ATTENTION else AMONG_THEMSELVES
+        self._length = min(pace.share * seconds, size / pace.least)
 
 
-_turns = _Turns()
+turns = Turns()
+"""Those of this process."""
 
 
 class Sink:
-    """Takes the bytes of one file as they come. Disk work and hashing happen in a thread, half a megabyte at a time."""
+    """Takes the bytes of one file as they come. Disk work and hashing happen in a thread, half a megabyte at a time,
+    in turns with other large uploads."""
 
-    __slots__ = ("_file", "_gone", "_held", "_lock", "_path", "_pending", "_seal", "_spool_dir", "size")
+    __slots__ = (
+        "_dirty",
+        "_file",
+        "_gone",
+        "_held",
+        "_lock",
+        "_path",
+        "_pending",
+        "_seal",
+        "_spool_dir",
+        "_turns",
+        "size",
+    )
 
     def __init__(self, spool_dir: str) -> None:
         self._spool_dir = spool_dir
         self._pending: list[bytes] = []
         self._held = 0
+        self._dirty = 0  # bytes since the last flush
+        self._turns: ExitStack | None = None  # of a file that is large
         self._file: BinaryIO | None = None
         self._path = ""
         self._seal = sha256()
@@ -118,22 +212,32 @@ class Sink:
 
     async def relieve(self) -> None:
         """Move what is held to disk when it has become much."""
-        if self._held >= _BATCH:
-            await _turns.take()
-            began = time.monotonic()
-            await asyncio.to_thread(self._spool)
-            _turns.took(time.monotonic() - began)
+        if self._held >= turns.batch:
+            if self._turns is None:
+                self._turns = ExitStack()
+                self._turns.enter_context(turns.upload())
+            await turns.write(self._held, partial(asyncio.to_thread, self._spool))
 
     async def finish(self, name: str | None, media_type: str) -> Upload:
         if self._file is None and self.size <= IN_MEMORY:
             data = b"".join(self._pending)
             return Upload(display_name(name), media_type, self.size, sha256(data).hexdigest(), data=data)
         path = await asyncio.to_thread(self._close)
+        self._over()
         return Upload(display_name(name), media_type, self.size, self._seal.hexdigest(), path=path)
 
     def _spool(self) -> None:
         with self._lock:
             self._write()
+            if self._gone or self._file is None or self._dirty < _FLUSHED:
+                return
+            self._file.flush()
+            self._dirty = 0
+            handle = os.dup(self._file.fileno())
+        try:
+            os.fsync(handle)  # without the lock, which `abandon` takes on the event loop
+        finally:
+            os.close(handle)
 
     def _write(self) -> None:
         if self._gone:
@@ -147,6 +251,7 @@ class Sink:
         self._held = 0
         self._seal.update(batch)
         self._file.write(batch)
+        self._dirty += len(batch)
 
     def _close(self) -> str:
         with self._lock:
@@ -157,11 +262,27 @@ class Sink:
 
     def abandon(self) -> None:
         """Throw away what came, on the way out of a failed request."""
+        self._over()
         with self._lock:
             self._gone = True
             if self._file is not None:
                 self._file.close()
-                Path(self._path).unlink(missing_ok=True)
+                _remove(self._path)
+
+    def _over(self) -> None:
+        if self._turns is not None:
+            self._turns.close()
+
+
+def _remove(path: str) -> None:
+    """On the event loop: in a thread, as the last name of a file of 50 MiB takes 20 to 45 ms to go."""
+    unlink = partial(Path(path).unlink, missing_ok=True)
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        unlink()
+    else:
+        loop.run_in_executor(None, unlink)
 
 
 # --- names -----------------------------------------------------------------------------------------
