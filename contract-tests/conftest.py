@@ -444,14 +444,16 @@ def running(platforms: Callable[..., Running], valkey_url: str) -> Running:
 
 @pytest.fixture(scope="module")
 def reading(running: Running) -> Iterator[Running]:
-    """The platform with a worker of the queue in which strangers' files are read. What earlier tests left in that
-    queue is done first."""
+    """The platform with workers of the queues in which strangers' files are read and strangers' hosts asked. What
+    earlier tests left for the first one is done first."""
     running.start("worker-untrusted", "worker", "--queue", "untrusted")
+    running.start("worker-fetching", "worker", "--queue", "fetching")
     try:
         running.drained("untrusted")
         yield running
     finally:
         running.stop("worker-untrusted")
+        running.stop("worker-fetching")
 
 
 @pytest.fixture(scope="session")

@@ -214,12 +214,21 @@ class Site(ThreadingHTTPServer):
             "/docs/textwrap.html": f"<h1>textwrap</h1><pre>{html.escape(pydoc.plain(pydoc.render_doc('textwrap')))}",
             "/secret.html": "<p>Not below the path.</p>",
         }
+        self.gate = threading.Event()
+        """Until it is set, pages below /slow/ do not come."""
+        self.kept = 0
+        """Visitors that wait at it."""
         site = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 if self.path == "/robots.txt":
                     status, body = 200, b"User-agent: *\nDisallow: /docs/forbidden"
+                elif self.path.startswith("/slow/"):
+                    site.kept += 1
+                    site.gate.wait(30)
+                    site.kept -= 1
+                    status, body = 200, b"<html><body><main><p>It came in the end.</p></main></body></html>"
                 elif words := site.pages.get(self.path):
                     main = f"<main><p>Documentation of modules of the standard library.</p>{words}</main>"
                     status, body = 200, f"<html><title>{self.path}</title><body>{main}</body></html>".encode()
@@ -297,6 +306,31 @@ def test_a_crawled_site_is_searched_in_its_base_and_comes_back_with_the_next_cra
     assert ask(world, who, "DELETE", f"/webpages/{webpage_id}").status_code == 204
     assert search(world, who, base_id, question)["items"] == []
     assert ask(world, who, "GET", f"/webpages/{webpage_id}").status_code == 404
+
+
+def test_a_slow_site_keeps_neither_documents_nor_the_crawls_of_others_waiting(
+    reading: Any, world: World, site: Site
+) -> None:
+    slow, other = world.person("beeflow"), world.person("beeflow")
+    base_id = base(world, other)
+    waiting = [
+        ask(world, slow, "POST", "/webpages", json={"url": f"{site.url}/slow/{number}"}).json()["id"]
+        for number in range(7)
+    ]
+    until(lambda: site.kept >= 4)
+    began = time.monotonic()
+    assert upload(world, other, base_id, "licence.txt", (ROOT / "LICENSE").read_bytes()).status_code == 202
+    made = ask(world, other, "POST", "/webpages", json={"url": f"{site.url}/docs/textwrap.html"}).json()
+    assert crawled(world, other, made["id"])["status"] == "completed"
+    assert [each["status"] for each in read_in(world, other, base_id)] == ["completed"]
+    took = time.monotonic() - began
+    print(f"read in and crawled beside a slow site within {took:.1f} s")
+    # One organisation has four crawls under way; the others of it wait, and are still promised.
+    assert site.kept == 4
+    site.gate.set()
+    assert {crawled(world, slow, each)["status"] for each in waiting} == {"completed"}
+    # It began before the slow pages were given up after 20 s each, so it cannot have waited for one of them.
+    assert took < 15
 
 
 def test_a_page_that_cannot_be_crawled_says_why(reading: Any, world: World, site: Site) -> None:

@@ -82,6 +82,16 @@ def test_a_file_is_attached_found_by_meaning_and_attributes_and_detached(reading
         ],
     }
     assert {each["file_id"] for each in found(world, who, store_id, filters=either)} == {licence}
+    nested = {"type": "and", "filters": [either, {"type": "ne", "key": "department", "value": "sales"}]}
+    assert {each["file_id"] for each in found(world, who, store_id, filters=nested)} == {licence}
+
+    def deep(levels: int) -> dict[str, Any]:
+        return {"type": "or", "filters": [deep(levels - 1)]} if levels else nested
+
+    assert {each["file_id"] for each in found(world, who, store_id, filters=deep(6))} == {licence}
+    for levels in (7, 90):
+        refused = ask(world, who, "POST", f"/{store_id}/search", json={"query": QUESTION, "filters": deep(levels)})
+        assert refused.status_code == 400, refused.text
 
     viewer = world.person("starter", organisation_id=who.organisation_id, role="viewer")
     assert found(world, viewer, store_id)[0]["file_id"] == manual

@@ -6,12 +6,15 @@ import io
 import time
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import httpx
 import openpyxl
 import pytest
 from recipes import Person, World
 from recipes.thallus_chat import answered
+
+from domain import knowledge
 
 ROOT = Path(__file__).parents[1]
 BASE = "/thallus/api/v1/documents"
@@ -138,3 +141,39 @@ def test_a_worker_that_is_killed_while_it_reads_costs_no_document(reading: Any, 
     for document_id in ids:
         told = ended(world, who, document_id)
         assert (told["status"], told["chunk_count"]) == ("completed", 1), told
+
+
+def test_a_download_of_what_the_storage_has_lost_is_an_answer_and_of_what_is_damaged_has_no_end(
+    running: Any, world: World
+) -> None:
+    who = world.person("thallus")
+    content = b"Nobody reads so much of it at once.\n" * 40_000
+    known = upload(world, who, "long.txt", content).json()["id"]
+    address = f"{world.url}/thallus/api/v1/documents/{known}/download"
+    with world.acting(who) as ctx:
+        stored = knowledge.original(ctx, UUID(known))[1]
+    [blob] = world.data_dir.rglob(stored.key)
+
+    def told() -> list[str]:
+        return [line for line in running.log("api").splitlines() if str(stored.id) in line]
+
+    blob.write_bytes(content[:-1] + b"!")
+    with httpx.stream("GET", address, headers=who.headers(), timeout=30) as reply:
+        assert (reply.status_code, reply.headers["content-length"]) == (200, str(len(content)))
+        with pytest.raises(httpx.RemoteProtocolError, match="without sending complete message body"):
+            reply.read()
+    [line] = told()
+    assert "stored object is damaged" in line
+    assert '"error"' in line
+    assert httpx.get(address, headers=who.headers() | {"Range": "bytes=0-7"}).content == content[:8]
+
+    blob.unlink()
+    for headers in ({}, {"Range": "bytes=0-7"}):
+        lost = httpx.get(address, headers=who.headers() | headers, timeout=30)
+        assert lost.status_code == 503
+        assert lost.json()["message"] == "The stored content is missing."
+    assert httpx.head(address, headers=who.headers(), timeout=30).status_code == 503
+    assert len(told()) == 4
+    assert all("stored object is missing" in line for line in told()[1:])
+    assert "Exception in ASGI" not in running.log("api")
+    assert "without completing response" not in running.log("api")

@@ -16,6 +16,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from domain import startup
+from domain.kernel import outgoing
 from domain.kernel.db import Database
 from domain.kernel.ledger import Ledger, Wakeups
 from domain.kernel.outbox import QUEUES
@@ -62,9 +63,11 @@ def run_worker(
     if len(queues) != 1 or queues[0] not in QUEUES:
         raise ValueError(f"a worker process serves exactly one queue of {', '.join(QUEUES)}: start one for each")
     queue = queues[0]
-    threads = settings.interactive_threads if queue == "interactive" else 1
+    threads = {"interactive": settings.interactive_threads, "fetching": settings.fetching_threads}.get(queue, 1)
     database_url, redis_url = _stores(settings)
     startup.prepare(settings)
+    if queue == "fetching":  # a call for each thread: one that finds no place says that the host cannot be reached
+        outgoing.use(outgoing.client().wider(threads))
     registry = load_jobs(jobs)
     stop = _stop_on_signals()
     for warm in registry.warmers.get(queue, ()):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from prometheus_client import Counter, Gauge, Histogram
 
-# Outcomes of an attempt: done, retried, failed, lost (another worker had taken over), returned (at shutdown), killed.
+# Outcomes of an attempt: done, retried, failed, lost (another worker had taken over), returned (at shutdown),
+# postponed (enough of its organisation run already), killed.
 ATTEMPTS = Counter("thalweg_jobs_attempts_total", "Attempts that ended, by outcome", ["job", "queue", "outcome"])
 SECONDS = Histogram(
     "thalweg_jobs_seconds",

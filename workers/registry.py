@@ -64,6 +64,8 @@ class JobSpec:
     on_failed: OnFailed | None = None
     retry_base: float = 1.0
     retry_cap: float = 300.0
+    of_one: int | None = None
+    """How many run at once for one organisation: the others of it wait, and those of other organisations do not."""
 
     def load(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments as the job takes them. Raises BadArguments."""
@@ -116,9 +118,11 @@ class Registry:
         on_failed: OnFailed | None = None,
         retry_base: float = 1.0,
         retry_cap: float = 300.0,
+        of_one: int | None = None,
     ) -> Callable[[F], F]:
         """Declare a job. `on_failed(ctx, args, reason)` runs in the transaction that makes it a dead letter; `args` are
-        then the stored ones, which may be what did not fit the schema."""
+        then the stored ones, which may be what did not fit the schema. `of_one`: run so many at once for one
+        organisation at most."""
         if not 0 < soft <= hard:
             raise ValueError(f"job {name}: the soft limit must be positive and at most the hard limit")
         if queue not in QUEUES:
@@ -127,7 +131,18 @@ class Registry:
 
         def declare(function: F) -> F:
             spec = JobSpec(
-                name, function, queue, schema, soft, hard, max_attempts, simple, on_failed, retry_base, retry_cap
+                name,
+                function,
+                queue,
+                schema,
+                soft,
+                hard,
+                max_attempts,
+                simple,
+                on_failed,
+                retry_base,
+                retry_cap,
+                of_one,
             )
             if name in self.jobs:
                 raise ValueError(f"two jobs are called {name!r}")

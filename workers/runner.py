@@ -37,6 +37,9 @@ log = structlog.get_logger("thalweg.jobs")
 LEASE = 10.0
 """Seconds a claim holds without a sign of life: how long a killed worker's job waits at most."""
 
+LEAST_WAIT, MOST_WAIT = 1.0, 60.0
+"""Seconds between two looks of a job that waits for others of its organisation."""
+
 # A repeat would end the same way: the job is a dead letter at once.
 FINAL_CODES = frozenset({"invalid", "forbidden", "not_found", "gone", "too_large", "unprocessable", "payment_required"})
 
@@ -57,6 +60,8 @@ class Outcome(Enum):
     FAILED = "failed"
     LOST = "lost"
     RETURNED = "returned"
+    POSTPONED = "postponed"
+    """So many of its organisation run already that it waits (`JobSpec.of_one`); the attempt does not count."""
     NOTHING = "nothing"
     """There was nothing to do: finished, not due, taken or unknown. A doorbell may ring twice."""
 
@@ -280,6 +285,8 @@ class Runner:
             if claim.attempt > claim.max_attempts:  # the last attempts ended without an answer
                 return self._fail(claim, spec, claim.last_error or "The worker stopped without an answer.")
             args = spec.load(claim.args)
+            if spec.of_one is not None and self._crowded(claim, spec.of_one):
+                return Outcome.POSTPONED
             with self.limit(spec.soft, spec.hard):
                 if spec.simple:
                     self._run_simple(claim, spec, args)
@@ -304,6 +311,17 @@ class Runner:
             log.warning("job attempt failed", error=_safe(problem), exc_info=True)
             return self._retry_or_fail(claim, spec, _safe(problem))
         return Outcome.DONE
+
+    def _crowded(self, claim: Claim, most: int) -> bool:
+        """Put the job back where `most` of its organisation and name began before it and run still. The more there are
+        that wait, the longer each: together they ask about twice a second."""
+        began, waiting = self._ledger.company(claim)
+        if began < most:
+            return False
+        delay = min(MOST_WAIT, max(LEAST_WAIT, waiting / 2)) * random.uniform(0.75, 1.25)  # noqa: S311
+        if not self._ledger.give_back(claim, delay=delay, refund=True):
+            raise LeaseLost(str(claim.id))
+        return True
 
     def _run_simple(self, claim: Claim, spec: JobSpec, args: dict[str, Any]) -> None:
         with self.context(claim) as ctx:

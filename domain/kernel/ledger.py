@@ -137,6 +137,15 @@ WITH mine AS (
        FOR NO KEY UPDATE SKIP LOCKED)
 UPDATE job SET lease_until = clock_timestamp() + %(lease)s FROM mine WHERE job.id = mine.id RETURNING job.id
 """
+# Two looks, as each state is a partial index. A dead worker's jobs are no company once their leases have run out.
+_COMPANY = """
+SELECT (SELECT count(*) FROM job other
+         WHERE other.state = 'running' AND other.name = mine.name AND other.organisation_id = mine.organisation_id
+           AND other.lease_until > clock_timestamp() AND (other.started_at, other.id) < (mine.started_at, mine.id)),
+       (SELECT count(*) FROM job other
+         WHERE other.state = 'pending' AND other.name = mine.name AND other.organisation_id = mine.organisation_id)
+  FROM job mine WHERE mine.id = %(id)s AND mine.lease_token = %(token)s
+"""
 # A delay of nothing rings at once; any other is met by the relay, which looks when the next row falls due.
 _GIVE_BACK = """
 WITH given AS (
@@ -240,6 +249,12 @@ class Ledger:
             "channel": CHANNEL,
         }
         return bool(self._rows(_GIVE_BACK, values))
+
+    def company(self, claim: Claim) -> tuple[int, int]:
+        """Of the job's name and organisation: how many run that were claimed before it, and how many are to be rung.
+        Nobody where the lease has gone, or the job is no organisation's."""
+        rows = self._rows(_COMPANY, {"id": claim.id, "token": claim.token})
+        return (int(rows[0][0]), int(rows[0][1])) if rows else (0, 0)
 
     @contextmanager
     def due(self, limit: int = 200) -> Iterator[list[Rung]]:

@@ -43,8 +43,9 @@ from domain.kernel.ids import new_id
 from domain.kernel.pages import CursorPage, Page
 
 CHANNEL = "thalweg_outbox"
-QUEUES = ("interactive", "default", "untrusted")
-"""`interactive`: someone waits; `default`: nobody does; `untrusted`: what strangers sent, parsed in a child process."""
+QUEUES = ("interactive", "default", "untrusted", "fetching")
+"""`interactive`: someone waits; `default`: nobody does; `untrusted`: what strangers sent, parsed in a child process;
+`fetching`: waits for servers that strangers name."""
 STATES = ("pending", "queued", "running", "done", "failed")
 MAX_ARGS_BYTES = 64 * 1024
 

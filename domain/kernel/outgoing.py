@@ -200,6 +200,16 @@ class Client:
         """Whether an address that is given as numbers may be called."""
         return callable_address(address, self._networks)
 
+    def wider(self, at_once: int) -> Client:
+        """One like it, for a process that does little else than wait for calls."""
+        return Client(
+            map(str, self._networks),
+            seconds=self._seconds,
+            max_bytes=self._max_bytes,
+            at_once=at_once,
+            verify=self._verify,
+        )
+
     def close(self) -> None:
         """Close idle connections."""
         if self._client is not None:

@@ -50,9 +50,11 @@ class Service:
         seconds: float | None = None,
         fine: tuple[int, ...] = (),
         gone: Callable[[outgoing.Answer], bool] = not_found,
+        effect: bool = False,
     ) -> Any:
         """The JSON that came back; None for an answer without any, or with a status in `fine`. `body`: JSON, or bytes
-        of media type `kind`.
+        of media type `kind`. `effect`: the call does something that is not to be done twice; a server that fails at it
+        may have done it, which `Unavailable` would deny.
 
         Raises `gone`, `declined`, `Unavailable` (fact `retry_after`, or reason `key_refused`), `UpstreamFailed`.
         """
@@ -71,7 +73,7 @@ class Service:
             return None
         if answer.ok:
             return answer.json() if answer.content.strip() else None
-        raise self._fault(answer, gone)
+        raise self._fault(answer, gone, effect)
 
     def read(self, schema: Schema, told: Any) -> dict[str, Any]:
         """What the service told, checked. Raises `UpstreamFailed`."""
@@ -81,13 +83,15 @@ class Service:
             raise outgoing.UpstreamFailed(f"{self.name} did not answer as its protocol says.") from None
         return loaded
 
-    def _fault(self, answer: outgoing.Answer, gone: Callable[[outgoing.Answer], bool]) -> DomainError:
+    def _fault(self, answer: outgoing.Answer, gone: Callable[[outgoing.Answer], bool], effect: bool) -> DomainError:
         if answer.status in (401, 402, 403):
             return Unavailable(
                 f"{self.name} refuses this server's key (setting `{self.setting}`).", reason="key_refused"
             )
         if gone(answer):
             return self.gone()
+        if effect and answer.status >= 500:
+            return outgoing.UpstreamFailed(f"{self.name} failed, and does not say how far it came.")
         if answer.status == 429 or answer.status >= 500:
             said = answer.retry_after
             after = AGAIN if said is None else min(LATEST, max(1, said))

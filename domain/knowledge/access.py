@@ -90,6 +90,12 @@ def _visible(kind: Kind, person: ColumnElement[Any], groups: ColumnElement[Any])
     return and_(there, or_(*shared))
 
 
+def lasting(now: Any) -> ColumnElement[bool]:
+    """The condition on `Collection` that its time is not over. `now`: a moment or a parameter; the clock decides, and
+    not the cron that clears away (`upkeep.expire`)."""
+    return and_(Collection.expired_at.is_(None), or_(Collection.expires_at.is_(None), Collection.expires_at > now))
+
+
 def values(eyes: Viewer) -> dict[str, Any]:
     """The parameters of `seen_by`."""
     return {"eyes_id": eyes.user_id, "eyes_groups": list(eyes.groups)}

@@ -100,7 +100,9 @@ def _vectors(ctx: Ctx, query: str, reached: Callable[[], list[str]]) -> dict[str
 
 
 def _in_scope(ctx: Ctx, scope: Scope, eyes: access.Viewer) -> list[str]:
-    query = entries(scope, eyes, PassageIndex.model).join(PassageIndex, PassageIndex.id == CollectionEntry.index_id)
+    query = entries(scope, eyes, ctx.now(), PassageIndex.model).join(
+        PassageIndex, PassageIndex.id == CollectionEntry.index_id
+    )
     return sorted(ctx.session.scalars(query.distinct()))
 
 

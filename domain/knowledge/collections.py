@@ -47,6 +47,8 @@ class Holding:
     """Documents that are being read, or wait for it."""
     failed: int = 0
     may_edit: bool = False
+    expired: bool = False
+    """Its time is over: it holds nothing any more, whatever is not erased yet."""
 
     @property
     def settings(self) -> Settings:
@@ -283,6 +285,7 @@ def list_collections(
 
 def holdings(ctx: Ctx, collections: Sequence[Collection]) -> list[Holding]:
     """The collections with their numbers: one query, whatever their count."""
+    now = ctx.now()
     entry = CollectionEntry
     waiting = or_(entry.state.in_(("pending", "processing")), entry.pending_index_id.is_not(None), entry.reindex)
     rows = ctx.session.execute(
@@ -297,14 +300,15 @@ def holdings(ctx: Ctx, collections: Sequence[Collection]) -> list[Holding]:
         )
         .join(Document, Document.id == entry.document_id)
         .outerjoin(PassageIndex, PassageIndex.id == entry.index_id)
-        .where(entry.collection_id.in_([each.id for each in collections]))
+        .where(entry.collection_id.in_([each.id for each in collections if not each.over(now)]))
         .group_by(entry.collection_id)
     ).all()
     numbers = {row[0]: [int(value) for value in row[1:]] for row in rows}
     found = []
     for each in collections:
         documents, size, chunks, taken, pending, failed = numbers.get(each.id, [0] * 6)
-        found.append(Holding(each, documents, size, chunks, taken, pending, failed, access.may_edit(ctx, each)))
+        may_edit = access.may_edit(ctx, each)
+        found.append(Holding(each, documents, size, chunks, taken, pending, failed, may_edit, each.over(now)))
     return found
 
 
@@ -385,12 +389,16 @@ def _free(ctx: Ctx, found: Collection, name: str) -> None:
 
 
 def of_scope(collection: Collection, personal: bool | None) -> None:
-    """Raise unless the collection is a person's (True) or the organisation's (False): `Forbidden` for one of the
-    organisation, `NotFound` for a personal one."""
+    """Raise unless the collection is a person's (True) or the organisation's (False): `Forbidden` (fact `reason`:
+    `organisation_collection`) for one of the organisation, `NotFound` for a personal one."""
     if personal is None or personal == (collection.owner_id is not None):
         return
     if personal:
-        raise Forbidden("This is a collection of the organisation.", required_scope=access.MANAGE[collection.kind])
+        raise Forbidden(
+            "This is a collection of the organisation, and only what is the caller's own is changed here: the "
+            "organisation's have operations of their own.",
+            reason="organisation_collection",
+        )
     raise NotFound("There is no such collection of the organisation.")
 
 
@@ -441,8 +449,10 @@ def _move_all(ctx: Ctx, source: Collection, target: Collection) -> None:
 
 
 def touch(ctx: Ctx, collection: Collection) -> None:
-    """It was used: a vector store's time of rest begins anew."""
+    """It was used: a vector store's time of rest begins anew, unless it is over."""
     now = ctx.now()
+    if collection.over(now):
+        return
     if collection.last_active_at is not None and now - collection.last_active_at < timedelta(minutes=1):
         return  # a row is not rewritten for every search
     collection.last_active_at = now

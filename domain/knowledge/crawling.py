@@ -1,5 +1,7 @@
 """Visiting webpages: politely (robots.txt, a pause between pages), within bounds, and so that it can be cut off.
 
+Many crawls wait for their hosts beside each other in one process; what came is parsed in a child (`sandbox`).
+
 A crawl is a number of its webpage. Its frontier is in the database: the pages it has found and not read yet. Each page
 is one visit and one transaction; a crawl that is interrupted goes on with the next page.
 """
@@ -8,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -27,7 +30,7 @@ from domain.knowledge.extraction import sandbox
 from domain.knowledge.extraction.blocks import Unreadable
 from domain.knowledge.extraction.kinds import KINDS
 from domain.knowledge.models import Collection, Document, Webpage, WebpagePart
-from domain.knowledge.webpages import key_of, next_after, normal
+from domain.knowledge.webpages import QUEUE, key_of, next_after, normal
 
 if TYPE_CHECKING:
     from protego import Protego
@@ -41,7 +44,12 @@ PAUSE = 0.2
 MOST_PAUSE = 5.0
 """Seconds between two pages of a host: ours, and the most that its robots.txt is heard about."""
 TURN = 60.0
+READERS = 8
+"""Pages that one process parses at once: each in a child that may take hundreds of megabytes."""
 READABLE = ("text/html", "application/xhtml+xml", "text/plain", "text/markdown")
+
+
+_readers = threading.BoundedSemaphore(READERS)
 
 
 class Failed(Exception):
@@ -83,7 +91,7 @@ class _Visit:
 
 
 def crawl(work: Work, webpage_id: UUID, number: int) -> None:
-    """Carry out crawl `number`, or go on with it. The job `knowledge.crawl`, in a forked worker."""
+    """Carry out crawl `number`, or go on with it. The job `knowledge.crawl`, in a thread among others."""
     began = time.monotonic()
     with work.transaction() as ctx:
         found = ctx.session.get(Webpage, webpage_id, with_for_update=True)
@@ -102,9 +110,7 @@ def crawl(work: Work, webpage_id: UUID, number: int) -> None:
                 work.complete(ctx)
                 return
             if time.monotonic() - began > TURN or work.remaining() < 60:
-                outbox.enqueue(
-                    ctx, "knowledge.crawl", {"webpage_id": str(webpage_id), "crawl": number}, queue="untrusted"
-                )
+                outbox.enqueue(ctx, "knowledge.crawl", {"webpage_id": str(webpage_id), "crawl": number}, queue=QUEUE)
                 work.complete(ctx)
                 return
         work.heartbeat()
@@ -178,7 +184,8 @@ class Visitor:
             if kind in ("text/plain", "text/markdown"):
                 title, markdown, links, robots = None, answer.content.decode("utf-8", "replace"), [], frozenset[str]()
             else:
-                page = sandbox.read_page(answer.content, url)
+                with _readers:
+                    page = sandbox.read_page(answer.content, url)
                 title, markdown, links, robots = page.title, page.markdown, page.links, page.robots
         except Unreadable as wrong:
             raise Failed("unreadable", wrong.message, answer.status) from None

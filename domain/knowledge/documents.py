@@ -216,10 +216,9 @@ def _double(ctx: Ctx, collection: Collection, sha256: str, external_id: str | No
         )
     ).first()
     known, state = found or (None, None)
-    again = " It could not be read: delete it there to have it read again." if state == "failed" else ""
-    return Conflict(
-        f"This file is there already.{again}", reason="duplicate_document", document_id=known and str(known)
-    )
+    again = " That one could not be read: delete it to have the file read again." if state == "failed" else ""
+    said = f"The {collection.kind.replace('_', ' ')} has the same file already.{again}"
+    return Conflict(said, reason="duplicate_document", document_id=known and str(known))
 
 
 def new_version(
@@ -252,7 +251,7 @@ def find(ctx: Ctx, document_id: UUID, *, collection_id: UUID | None = None, edit
 
     Raises `NotFound`, and with `edit` `Forbidden`.
     """
-    query = _filed().where(Document.id == document_id, access.visible(access.viewer(ctx)))
+    query = _filed(ctx).where(Document.id == document_id, access.visible(access.viewer(ctx)))
     if collection_id is not None:
         query = query.where(CollectionEntry.collection_id == collection_id)
     home = (CollectionEntry.collection_id == Document.home_id).desc()
@@ -268,7 +267,7 @@ def find(ctx: Ctx, document_id: UUID, *, collection_id: UUID | None = None, edit
 def find_external(ctx: Ctx, collection_id: UUID, external_id: str) -> Filed:
     """A vector store's file by what its caller calls it. Raises `NotFound`."""
     row = ctx.session.execute(
-        _filed().where(
+        _filed(ctx).where(
             CollectionEntry.collection_id == collection_id,
             CollectionEntry.external_id == external_id,
             access.visible(access.viewer(ctx)),
@@ -279,13 +278,13 @@ def find_external(ctx: Ctx, collection_id: UUID, external_id: str) -> Filed:
     return _of(ctx, row)
 
 
-def _filed() -> Any:
+def _filed(ctx: Ctx) -> Any:
     return (
         select(Document, CollectionEntry, Collection, PassageIndex.chunk_count, PassageIndex.bytes)
         .join(CollectionEntry, CollectionEntry.document_id == Document.id)
         .join(Collection, Collection.id == CollectionEntry.collection_id)
         .outerjoin(PassageIndex, PassageIndex.id == CollectionEntry.index_id)
-        .where(Document.deleted_at.is_(None))
+        .where(Document.deleted_at.is_(None), access.lasting(ctx.now()))
     )
 
 
@@ -322,7 +321,7 @@ def list_documents(
     if file_kind is not None:
         conditions.append(Document.kind == file_kind)
     conditions += [_speaks_of(word) for word in (search or "").split()[:10]]
-    query = _filed().where(*conditions)
+    query = _filed(ctx).where(*conditions)
     total = ctx.session.scalar(query.with_only_columns(func.count(CollectionEntry.id)))
     rows = ctx.session.execute(query.order_by(CollectionEntry.id.desc()).offset(page.offset).limit(page.limit)).all()
     return Page([_of(ctx, row) for row in rows], total=total)
@@ -398,7 +397,9 @@ def move(ctx: Ctx, document_id: UUID, collection_id: UUID | None) -> Filed:
             select(CollectionEntry.document_id).where(CollectionEntry.collection_id == target.id, same)
         )
         if known is not None:
-            raise Conflict("This file is there already.", reason="duplicate_document", document_id=str(known))
+            raise Conflict(
+                "The collection has the same file already.", reason="duplicate_document", document_id=str(known)
+            )
         filed.entry.collection_id = target.id
         if filed.document.home_id == filed.collection.id:
             filed.document.home_id = target.id

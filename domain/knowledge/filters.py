@@ -70,9 +70,9 @@ def shape_of(scope: Scope, eyes: access.Viewer) -> Shape:
     return Shape(frozenset(given), eyes.kind, told)
 
 
-def values_of(scope: Scope, eyes: access.Viewer) -> dict[str, Any]:
-    """The parameters of a statement of that shape."""
-    found = access.values(eyes)
+def values_of(scope: Scope, eyes: access.Viewer, now: datetime) -> dict[str, Any]:
+    """The parameters of a statement of that shape. What is over at the moment `now` is out of reach."""
+    found = access.values(eyes) | {"in_now": now}
     for name in _VALUES:
         value = getattr(scope, name)
         if value is not None:
@@ -106,7 +106,7 @@ def _listed(shape: Shape, *columns: Any) -> Select[Any]:
         select(*columns)
         .select_from(CollectionEntry)
         .join(Collection, Collection.id == CollectionEntry.collection_id)
-        .where(access.seen_by(shape.eyes), Collection.expired_at.is_(None), *wanted)
+        .where(access.seen_by(shape.eyes), access.lasting(bindparam("in_now", type_=UtcDateTime())), *wanted)
     )
 
 
@@ -127,9 +127,9 @@ def _among(name: str, column: Any) -> ColumnElement[Any]:
     return any_(bindparam(f"in_{name}", type_=ARRAY(column.type)))
 
 
-def entries(scope: Scope, eyes: access.Viewer, *columns: Any) -> Select[Any]:
+def entries(scope: Scope, eyes: access.Viewer, now: datetime, *columns: Any) -> Select[Any]:
     """The same with the values in it."""
-    return reached(shape_of(scope, eyes), *columns).params(values_of(scope, eyes))
+    return reached(shape_of(scope, eyes), *columns).params(values_of(scope, eyes, now))
 
 
 def matching(wanted: Mapping[str, Any]) -> ColumnElement[bool]:

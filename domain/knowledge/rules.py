@@ -134,6 +134,8 @@ def exactly(reach: int, total: int, wanted: int) -> bool:
 COMPARISONS = ("eq", "ne", "gt", "gte", "lt", "lte", "in", "nin")
 MAX_DEPTH = 8
 MAX_PARTS = 200
+LONGEST_NAME = 64
+"""Characters of an attribute's name."""
 
 
 def checked_filter(given: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
@@ -164,7 +166,7 @@ def _check(given: Any, depth: int, parts: list[int]) -> None:
     if kind not in COMPARISONS:
         raise Invalid(f"filters: `type` is and, or, {', '.join(COMPARISONS)}.")
     key, value = given.get("key"), given.get("value")
-    if not isinstance(key, str) or not 0 < len(key) <= 64:
+    if not isinstance(key, str) or not 0 < len(key) <= LONGEST_NAME:
         raise Invalid("filters: `key` is the name of an attribute.")
     if kind in ("in", "nin"):
         if not isinstance(value, Sequence) or isinstance(value, str) or not value or not all(map(_plain, value)):

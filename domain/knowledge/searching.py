@@ -140,7 +140,7 @@ def search(
     own_way = _settings(ctx, scope) if mode is None or min_score is None else rules.Settings()
     mode = own_way.search_mode if mode is None else mode
     min_score = own_way.min_score if min_score is None else min_score
-    shape, values = shape_of(scope, eyes), values_of(scope, eyes)
+    shape, values = shape_of(scope, eyes), values_of(scope, eyes, ctx.now())
     fits: dict[UUID, Fit] = {}
     rankings: list[list[UUID]] = []
     with ranking.planned(ctx):
@@ -172,7 +172,8 @@ def search(
 
 def in_reach(ctx: Ctx, documents: Sequence[UUID], eyes: access.Viewer, *, research: bool = False) -> set[UUID]:
     """Those of the documents that `eyes` can see at this moment."""
-    there = entries(Scope(documents=documents, research=research), eyes, CollectionEntry.document_id).distinct()
+    scope = Scope(documents=documents, research=research)
+    there = entries(scope, eyes, ctx.now(), CollectionEntry.document_id).distinct()
     return set(ctx.session.scalars(there)) if documents else set()
 
 
@@ -181,7 +182,7 @@ def _known(ctx: Ctx, scope: Scope, eyes: access.Viewer) -> None:
     if wanted and len(collections.get_many(ctx, list(wanted), eyes)) < len(wanted):
         raise NotFound("There is no such collection.")
     if scope.documents:
-        there = entries(Scope(documents=scope.documents), eyes, CollectionEntry.document_id).distinct()
+        there = entries(Scope(documents=scope.documents), eyes, ctx.now(), CollectionEntry.document_id).distinct()
         if len(ctx.session.scalars(there).all()) < len(set(scope.documents)):
             raise NotFound("There is no such document.")
 

@@ -12,7 +12,7 @@ from domain import storage
 from domain.kernel.context import Ctx
 from domain.kernel.errors import Forbidden, Invalid, NotFound
 from domain.kernel.pages import OffsetPage, Page
-from domain.knowledge import collections, documents, quotas
+from domain.knowledge import collections, documents, quotas, rules
 from domain.knowledge.documents import Filed
 from domain.knowledge.extraction import kinds
 from domain.knowledge.models import CollectionEntry
@@ -20,8 +20,6 @@ from domain.knowledge.rules import Chunking
 
 MOST = 5_000
 MAX_BYTES = 512 << 20
-LONGEST_NAME = 64
-"""Characters of an attribute's name: `rules.checked_filter` takes no longer one."""
 STATES = {"in_progress": ("pending", "processing"), "completed": ("completed",), "failed": ("failed",)}
 """What the wire calls the states of an entry."""
 
@@ -38,8 +36,8 @@ def attach(
 
     Raises `NotFound`, `Forbidden` (the store or plan is full), `Invalid` (its type cannot be read), `Conflict`.
     """
-    if not all(0 < len(name) <= LONGEST_NAME for name in attributes or ()):
-        raise Invalid(f"attributes: a name has 1 to {LONGEST_NAME} characters.")
+    if not all(0 < len(name) <= rules.LONGEST_NAME for name in attributes or ()):
+        raise Invalid(f"attributes: a name has 1 to {rules.LONGEST_NAME} characters.")
     store = _alive(ctx, store_id)
     stored = _object(ctx, file_id)
     kind = kinds.guessed(stored.media_type, stored.name)
@@ -91,7 +89,7 @@ def detach(ctx: Ctx, store_id: UUID, file_id: str) -> None:
 
 def _alive(ctx: Ctx, store_id: UUID) -> Any:
     store = collections.find(ctx, store_id, "vector_store", edit=True)
-    if store.expired_at is not None:
+    if store.over(ctx.now()):
         raise NotFound("The vector store has expired.")
     return store
 

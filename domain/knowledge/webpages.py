@@ -26,6 +26,7 @@ from domain.knowledge import access, collections, documents
 from domain.knowledge.models import Collection, Webpage, WebpagePart
 
 REFRESH = {"daily": timedelta(days=1), "weekly": timedelta(days=7), "monthly": timedelta(days=30)}
+QUEUE = "fetching"
 MAX_TEXT = 1_000_000
 MAX_URL = 2_048
 _PORTS = {"http": 80, "https": 443}
@@ -94,7 +95,7 @@ def add(
 
 
 def promise(ctx: Ctx, webpage: Webpage) -> None:
-    outbox.enqueue(ctx, "knowledge.crawl", {"webpage_id": str(webpage.id), "crawl": webpage.crawl}, queue="untrusted")
+    outbox.enqueue(ctx, "knowledge.crawl", {"webpage_id": str(webpage.id), "crawl": webpage.crawl}, queue=QUEUE)
 
 
 def get(ctx: Ctx, webpage_id: UUID) -> Crawled:

@@ -95,13 +95,13 @@ class ComparisonFilter(RequestModel):
 
 class CompoundFilter(RequestModel):
     """
-    Joins comparisons.
+    Joins comparisons, and others that are joined.
     """
     model_config = ConfigDict(
         extra='forbid',
     )
     type: Literal['and', 'or']
-    filters: list[ComparisonFilter]
+    filters: list[ComparisonFilter | CompoundFilter]
 
 
 class ContactSubmissionRequest(RequestModel):

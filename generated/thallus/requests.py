@@ -340,7 +340,7 @@ class DiscoveryRequest(RequestModel):
     infer_relationships: bool = True
 
 
-DocumentFileType = TypeAliasType("DocumentFileType", Literal['pdf', 'docx', 'doc', 'txt', 'md', 'csv', 'xlsx', 'xls'])
+DocumentFileType = TypeAliasType("DocumentFileType", Literal['pdf', 'docx', 'doc', 'txt', 'md', 'csv', 'xlsx', 'xls', 'pptx', 'odt', 'ods', 'epub', 'rtf', 'html', 'json', 'eml'])
 
 
 class DocumentMove(RequestModel):

@@ -1150,7 +1150,7 @@ class DocumentFailure(TypedDict, closed=True):
     message: str
 
 
-DocumentFileType: TypeAlias = Literal['pdf', 'docx', 'doc', 'txt', 'md', 'csv', 'xlsx', 'xls']
+DocumentFileType: TypeAlias = Literal['pdf', 'docx', 'doc', 'txt', 'md', 'csv', 'xlsx', 'xls', 'pptx', 'odt', 'ods', 'epub', 'rtf', 'html', 'json', 'eml']
 
 
 class DocumentMatch(TypedDict, closed=True):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 SURFACE = "thallus"
 FILE_TYPES = ("pdf", "docx", "doc", "txt", "md", "csv", "xlsx", "xls")
-"""What the contract takes (`DocumentFileType`): the browser offers these first."""
+"""What an upload takes by the contract: the browser offers these first."""
 _EVERYWHERE = ("refreshToken", "logout", "getCurrentUser", "getDocument", "listDocumentChunks", "downloadDocument")
 OPERATIONS: Mapping[str, tuple[str, ...]] = {
     "chat": (

@@ -51,7 +51,7 @@ def store(holding: Holding) -> responses.VectorStoreResponse:
         "status": _status(holding),
         "usage_bytes": holding.usage_bytes,
         "expires_after": None if days is None else {"anchor": "last_active_at", "days": days},
-        "expires_at": timestamp(held.expires_at),
+        "expires_at": None if holding.expired else timestamp(held.expires_at),
         "last_active_at": timestamp(held.last_active_at),
         "metadata": held.notes,
         "created_at": timestamp(held.created_at),
@@ -64,7 +64,7 @@ def store_page(found: Page[Holding]) -> responses.VectorStoreListResponse:
 
 
 def _status(holding: Holding) -> Literal["creating", "ready", "error", "expired"]:
-    if holding.collection.expired_at is not None:
+    if holding.expired:
         return "expired"
     if holding.waiting:
         return "creating"
@@ -166,11 +166,14 @@ def attributes(given: Mapping[str, Any] | None) -> dict[str, Any]:
 def filters(given: requests.ComparisonFilter | requests.CompoundFilter | None) -> dict[str, Any] | None:
     if given is None:
         return None
-    body = given.model_dump()
-    for each in body.get("filters", [body]):
-        value = each["value"]
-        each["value"] = [_plain(one) for one in value] if isinstance(value, list) else _plain(value)
-    return body
+    return _filter(given.model_dump())
+
+
+def _filter(body: dict[str, Any]) -> dict[str, Any]:
+    if "filters" in body:
+        return body | {"filters": [_filter(each) for each in body["filters"]]}
+    value = body["value"]
+    return body | {"value": [_plain(one) for one in value] if isinstance(value, list) else _plain(value)}
 
 
 def search_response(found: Sequence[Match]) -> responses.VectorStoreSearchResponse:

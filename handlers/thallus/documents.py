@@ -55,26 +55,23 @@ def get_document(ctx: Ctx, document_id: UUID) -> responses.Document:
 
 
 def delete_document(ctx: Ctx, document_id: UUID) -> None:
-    wire.named(knowledge.find(ctx, document_id))
     knowledge.remove(ctx, document_id)
 
 
 def get_document_status(ctx: Ctx, document_id: UUID) -> responses.DocumentProcessing:
-    return wire.processing(wire.named(knowledge.find(ctx, document_id)))
+    return wire.processing(knowledge.find(ctx, document_id))
 
 
 def download_document(ctx: Ctx, document_id: UUID) -> File:
     filed, stored = knowledge.original(ctx, document_id)
-    return wire.file(wire.named(filed), storage.content(stored))
+    return wire.file(filed, storage.content(stored))
 
 
 def list_document_chunks(ctx: Ctx, document_id: UUID, page: OffsetPage) -> responses.ChunkPage:
-    wire.named(knowledge.find(ctx, document_id))
     return wire.chunk_page(page, knowledge.passages(ctx, document_id, page))
 
 
 def move_document(ctx: Ctx, document_id: UUID, body: requests.DocumentMove) -> responses.Document:
-    wire.named(knowledge.find(ctx, document_id))
     return wire.document(ctx, knowledge.move(ctx, document_id, body.collection_id))
 
 
@@ -85,7 +82,7 @@ def query_documents(ctx: Ctx, body: requests.DocumentQuery) -> responses.Documen
         mode=body.search_type,
         collections=body.collection_ids or None,
         documents=body.document_ids or None,
-        kinds=[str(kind) for kind in body.file_types or wire.SEARCHED],
+        kinds=[str(kind) for kind in body.file_types] if body.file_types else None,
         min_score=body.min_score,
         limit=body.limit,
         action="document.search",

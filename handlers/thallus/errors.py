@@ -17,6 +17,7 @@ WORDS = {
     "expired_token": "token_expired",
     **dict.fromkeys(SESSION_ENDED, "session_expired"),
     "email_unverified": "email_not_verified",
+    "organisation_collection": "organization_collection",
 }
 """The domain's reasons that Thallus calls otherwise."""
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from domain import knowledge
 from domain.identity import accounts
-from domain.kernel.errors import NotFound
 from handlers.wiring import page_of, timestamp
 from thalweg.edge.application import File, Reply
 
@@ -21,7 +19,6 @@ if TYPE_CHECKING:
     from domain.storage import Content
     from generated.thallus import responses
 
-FILE_TYPES = ("pdf", "docx", "doc", "txt", "md", "csv", "xlsx", "xls")
 FORMER = "former-member@users.invalid"
 """Stands for the address of an account that was erased."""
 _FAILURES = frozenset(
@@ -34,20 +31,12 @@ def created_document(ctx: Ctx, filed: Filed) -> Reply:
     return Reply(document(ctx, filed), headers={"Location": location})
 
 
-def named(filed: Filed) -> Filed:
-    """Raises `NotFound` for a document of another surface whose kind Thallus has no word for."""
-    if filed.document.kind not in FILE_TYPES:
-        raise NotFound("There is no such document.")
-    return filed
-
-
 def document(ctx: Ctx, filed: Filed) -> responses.Document:
-    """Raises `NotFound`, as `named`."""
     return _document(ctx, filed, _people(ctx, [filed]))
 
 
 def _document(ctx: Ctx, filed: Filed, people: Mapping[UUID, Account]) -> responses.Document:
-    held, entry = named(filed).document, filed.entry
+    held, entry = filed.document, filed.entry
     return {
         "id": str(held.id),
         "filename": held.filename,
@@ -221,7 +210,3 @@ def _user(ctx: Ctx, user_id: UUID | None, people: Mapping[UUID, Account]) -> res
     if account is None:
         return {"id": str(user_id or ctx.organisation), "name": "Former member", "email": FORMER}
     return {"id": str(account.id), "name": account.name, "email": account.email}
-
-
-SEARCHED = tuple(kind for kind in knowledge.KINDS if kind in FILE_TYPES)
-"""Kinds that an answer can name: what other surfaces have taken in besides is not shown here."""

@@ -7,12 +7,14 @@ is `{"error": code, "message": sentence}`, the security headers are there, the c
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import orjson
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from thalweg.edge.guard import SECURITY_HEADERS
+from thalweg.edge.sending import CUT
 
 __all__ = ["Connection"]
 
@@ -74,6 +76,7 @@ class Connection(HttpToolsProtocol):
         self._in_head = False
         self._calm()
         super().on_headers_complete()
+        cast("dict[str, Any]", self.scope)[CUT] = partial(_cut, self.cycle)
         if self.scope["http_version"] == "1.0":
             _whole(self.cycle)
 
@@ -96,6 +99,12 @@ class Connection(HttpToolsProtocol):
         if self.cycle is None or self.cycle.response_complete:  # else it would stand in the middle of a reply
             self.transport.write(refusal)
         self.transport.close()
+
+
+def _cut(cycle: RequestResponseCycle) -> None:
+    """Close the connection in the middle of a reply, without the complaint that the application did not complete it."""
+    cycle.disconnected = True
+    cycle.transport.close()
 
 
 def _whole(cycle: RequestResponseCycle) -> None:

@@ -198,11 +198,18 @@ class Settings:
         Number(1, 2000),
         32,
     )
+    fetching_threads: int = setting(
+        "jobs",
+        "Websites that one worker process crawls at once. Most of the time it waits for their answers; at most four at "
+        "once are of one organisation.",
+        Number(1, 500),
+        32,
+    )
     queues: tuple[str, ...] = setting(
         "jobs",
         "Queues that are worked on, one process each at least.",
         Names(),
-        ("interactive", "default", "untrusted"),
+        ("interactive", "default", "untrusted", "fetching"),
     )
 
     # --- models ---------------------------------------------------------------------------------------------------

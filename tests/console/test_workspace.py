@@ -609,7 +609,18 @@ def test_the_same_file_twice_is_said_in_words(workspace, tab, email, folder):
     tab.until("document.querySelectorAll('#documents li').length === 1")
     upload(tab, folder / "twice.md")
     tab.until("/has the same file already/.test(document.querySelector('#uploads').innerText)")
+    assert "could not be read" not in tab.run("document.querySelector('#uploads').innerText")
     assert tab.run("document.querySelectorAll('#documents li').length") == 1
+
+
+def test_the_same_file_again_after_it_could_not_be_read_says_what_to_do(workspace, tab, email, folder):
+    enter(tab, workspace, email, "documents")
+    upload(tab, made(folder, "empty.txt", " \n \n"))
+    tab.until("/Could not be read/.test(document.querySelector('#documents li.failed')?.innerText)")
+    upload(tab, folder / "empty.txt")
+    said = "document.querySelector('#uploads').innerText"
+    tab.until(f"/has the same file already/.test({said})")
+    assert "That one could not be read: delete it" in tab.run(said)
 
 
 def test_a_number_in_an_answer_opens_the_cited_place_until_the_document_is_gone(workspace, speaker, tab, email, folder):

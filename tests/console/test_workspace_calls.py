@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from domain.knowledge.documents import TAKEN
 from handlers.console import workspace
 from thalweg.contract import project
 
@@ -66,7 +67,10 @@ def test_a_script_fits_into_a_head(script):
 
 
 def test_the_browser_offers_what_the_contract_takes():
-    assert list(workspace.FILE_TYPES) == BUNDLE["components"]["schemas"]["DocumentFileType"]["enum"]
+    described = BUNDLE["components"]["schemas"]["DocumentUpload"]["properties"]["file"]["description"]
+    taken = re.findall("[A-Z]{2,4}", described.partition(", 50 MB")[0])
+    assert [kind.lower() for kind in taken] == [*workspace.FILE_TYPES]
+    assert TAKEN["collection"] == set(workspace.FILE_TYPES)
     assert 'byId("files").accept' in (SCRIPTS / "documents.js").read_text(), "one list for all"
     modes = re.findall(
         r'<option value="(\w+)">', (SCRIPTS.parents[1] / "templates" / "console" / "chat.html").read_text()

@@ -16,6 +16,7 @@ import pytest
 
 from domain import containers
 from domain.containers import choice
+from domain.conversations import tool_calls
 from domain.kernel import outgoing
 from domain.kernel.errors import Unavailable
 
@@ -180,6 +181,34 @@ def test_an_answer_to_other_code_is_none(world: Any, provider: Provider, ran: di
     provider.ran = lambda code: ran
     with pytest.raises(outgoing.UpstreamFailed):
         world.run("print(42)")
+
+
+@pytest.mark.parametrize("status", [500, 502, 503])
+def test_code_at_which_the_service_failed_may_have_run(world: Any, provider: Provider, status: int) -> None:
+    provider.answers = [(status, {"error": {"message": "sk-secret"}}, {"Retry-After": "5"})]
+    with pytest.raises(outgoing.UpstreamFailed) as failed:
+        world.run("print(42)")
+    assert failed.value.code in tool_calls.UNKNOWN  # the model is told that it may have taken effect
+    assert "sk-secret" not in failed.value.message
+    assert len(provider.calls("POST", "responses")) == 1
+
+
+def test_code_whose_answer_never_came_may_have_run(world: Any, provider: Provider) -> None:
+    def torn(code: str) -> dict[str, Any]:
+        raise ConnectionResetError  # the server's thread ends, and the connection with it
+
+    provider.ran = torn
+    with pytest.raises(outgoing.UpstreamFailed) as failed:
+        world.run("print(42)")
+    assert failed.value.code in tool_calls.UNKNOWN
+    assert len(provider.calls("POST", "responses")) == 1
+
+
+def test_code_that_the_service_was_too_busy_for_has_not_run(world: Any, provider: Provider) -> None:
+    provider.answers = [(429, {"error": {}})]
+    with pytest.raises(Unavailable) as busy:
+        world.run("print(42)")
+    assert busy.value.code not in tool_calls.UNKNOWN
 
 
 def test_a_container_that_the_service_has_lost_is_expired_here(world: Any, provider: Provider) -> None:

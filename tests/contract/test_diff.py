@@ -161,6 +161,12 @@ def field(document: Document, name: str, prop: str) -> Any:
     return schema(document, name)["properties"][prop]
 
 
+def refs(instead_of: Document, *names: str) -> list[Document]:
+    """References to components, for a union in place of what stands in `instead_of`."""
+    instead_of.clear()
+    return [{"$ref": f"#/components/schemas/{name}"} for name in names]
+
+
 def changed(change: Change) -> Document:
     after = copy.deepcopy(BASE)
     change(after)
@@ -224,6 +230,19 @@ BREAKING: dict[str, Change] = {
     "events carry no names any more": lambda d: operation(d)["x-stream"].update(named=False),
     "a key is sent in another header": lambda d: d["components"]["securitySchemes"]["key"].update(name="X-Other"),
     "the address is another": lambda d: d.update(servers=[{"url": "/store"}]),
+    "a request's object becomes a union that it is not a member of": lambda d: field(d, "In", "guest").update(
+        {"oneOf": refs(field(d, "In", "guest"), "Cat", "Bird")}),
+    "a request's object becomes a union of less than it was": lambda d: (
+        field(d, "In", "guest").update({"oneOf": refs(field(d, "In", "guest"), "Dog", "Cat")}),
+        schema(d, "Dog").update(required=["kind", "bark"])),
+    "a request's text becomes a union that takes shorter text only": lambda d: field(d, "In", "name").update(
+        {"oneOf": [{"type": field(d, "In", "name").pop("type"), "maxLength": 8}, {"type": "integer"}], "maxLength": 80}),
+    "a request's union becomes one of its members": lambda d: schema(d, "In")["properties"].update(
+        pet={"$ref": "#/components/schemas/Cat"}),
+    "an answer's object becomes a union that it is a member of": lambda d: field(d, "Out", "guest").update(
+        {"oneOf": refs(field(d, "Out", "guest"), "Dog", "Cat")}),
+    "a union that a request's object became takes null no more": lambda d: field(d, "In", "home").update(
+        {"oneOf": refs(field(d, "In", "home"), "Cat", "Dog")}),
     "smaller bodies only": lambda d: operation(d).update({"x-max-bytes": 10}),
     "the request body is required now": lambda d: d["components"]["requestBodies"]["Thing"].update(required=True),
 }  # fmt: skip
@@ -253,6 +272,20 @@ HARMLESS: dict[str, Change] = {
     "a reference without its wrapper": lambda d: schema(d, "In")["properties"].update(guest={"$ref": "#/components/schemas/Dog"}),
     "a request's integer may be a fraction now": lambda d: field(d, "In", "count").update(type="number"),
     "an answered number is always whole now": lambda d: field(d, "Out", "share").update(type="integer"),
+    "a request's object becomes a union that it is a member of": lambda d: field(d, "In", "guest").update(
+        {"oneOf": refs(field(d, "In", "guest"), "Cat", "Dog")}),
+    "a request's items become a union that they are members of": lambda d: field(d, "In", "parts").update(
+        items={"anyOf": refs({}, "Dog", "In")}),
+    "a request's object that may be null becomes a union": lambda d: field(d, "In", "home").update(
+        {"oneOf": refs(field(d, "In", "home"), "Dog", "Cat", "Null")}),
+    "a request's component becomes a union of what it was, under another name, and more": lambda d: (
+        d["components"]["schemas"].update(Puppy=schema(d, "Dog"), Dog={"oneOf": refs({}, "Puppy", "Bird")}),
+        field(d, "Out", "pet")["oneOf"].pop(0),
+        schema(d, "Out")["properties"].update(guest={"$ref": "#/components/schemas/Puppy"})),
+    "a request's text becomes a union with a number": lambda d: schema(d, "In")["properties"].update(
+        name={"oneOf": [{"type": "integer"}, {"type": "string", "maxLength": 80}]}),
+    "an answer's union becomes one of its members": lambda d: schema(d, "Out")["properties"].update(
+        pet={"$ref": "#/components/schemas/Bird"}),
     "the order of servers": lambda d: d["servers"].insert(0, {"url": "/elsewhere"}),
     "nothing": lambda d: None,
 }  # fmt: skip

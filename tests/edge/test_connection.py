@@ -13,6 +13,7 @@ import uvicorn
 
 from thalweg import connection
 from thalweg.connection import Connection
+from thalweg.edge.sending import cut_short
 
 Talk = Callable[[bytes], Awaitable[tuple[bytes, bytes]]]
 
@@ -22,6 +23,9 @@ async def _application(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     for piece in (b"one", b"two"):
         await send({"type": "http.response.body", "body": piece, "more_body": True})
+        if scope["path"] == "/cut":
+            cut_short(scope, reason="It broke.")
+            return
     await send({"type": "http.response.body", "body": b""})
 
 
@@ -91,3 +95,15 @@ async def test_http_1_1_gets_chunks(talk: Talk) -> None:
     head, body = await talk(b"GET /stream HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
     assert b"transfer-encoding: chunked" in head
     assert body == b"3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n"
+
+
+@pytest.mark.parametrize("version", [b"1.0", b"1.1"])
+async def test_a_reply_that_is_cut_short_has_no_end_and_the_server_does_not_complain(
+    talk: Talk, caplog: pytest.LogCaptureFixture, version: bytes
+) -> None:
+    head, body = await talk(b"GET /cut HTTP/" + version + b"\r\nHost: a\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 ")
+    assert body == (b"one" if version == b"1.0" else b"3\r\none\r\n")
+    assert [
+        record for record in caplog.records if record.name.startswith("uvicorn") and record.levelname == "ERROR"
+    ] == []

@@ -44,6 +44,21 @@ def test_a_file_behind_an_opener_is_sent_whole_and_by_ranges_and_closed() -> Non
         opened(range=f"bytes={len(CONTENT)}-")
 
 
+def test_what_a_source_fails_with_at_its_first_piece_is_raised_before_anything_is_sent() -> None:
+    def gone() -> Any:
+        raise OSError("it is not there")
+
+    for asked in ({}, {b"range": b"bytes=0-3"}):
+        for head in (False, True):
+            with pytest.raises(OSError, match="not there"):
+                download(File("text/plain", opener=gone, size=9), asked, head)
+    before = Counted.closed_times
+    file = File("application/pdf", opener=lambda: Counted(CONTENT), size=len(CONTENT))
+    assert b"".join(download(file, {}, True).pieces) == b""
+    download(file, {}).pieces.close()  # type: ignore[attr-defined]
+    assert Counted.closed_times == before + 2
+
+
 def test_a_mount_serves_what_lies_below_its_prefix_and_its_paths_stay_out_of_the_log() -> None:
     async def mount(scope: Any, receive: Any, send: Any, extra: Any) -> int:
         await send({"type": "http.response.start", "status": 204, "headers": extra})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+from contextlib import contextmanager
 from datetime import timedelta
 from uuid import UUID
 
@@ -11,9 +12,11 @@ import pytest
 from sqlalchemy import func, select
 
 from domain import knowledge, storage
+from domain.kernel.clock import FixedClock
 from domain.kernel.context import SystemActor
 from domain.kernel.errors import Conflict, Forbidden, Invalid, NotFound, Unprocessable
 from domain.kernel.pages import OffsetPage
+from domain.knowledge import access
 from domain.knowledge.models import Chunk, Collection, Document
 from domain.storage.models import StoredObject
 
@@ -368,3 +371,77 @@ def test_an_unused_vector_store_expires_and_a_searched_one_does_not(world, store
         assert storage.get(ctx, UUID(file_id)).is_ready
     with pytest.raises(NotFound):
         attach(world, ada, store_id, file_id)
+
+
+def test_a_vector_store_holds_nothing_from_the_moment_that_its_time_is_over(world, store, admin):
+    """By the clock: the cron that clears away comes up to ten minutes later."""
+    ada, store_id = store
+    file_id = stored(world, ada, b"Notice is ninety days.", "acme.txt")
+    attach(world, ada, store_id, file_id)
+    world.settle()
+    ends = _expires_at(world, store_id)
+
+    @contextmanager
+    def at(moment):
+        clock = FixedClock(moment)
+        with world.database.context(ada, world.organisation_id, admin, clock=clock) as ctx:
+            yield ctx
+
+    with at(ends - timedelta(seconds=1)) as ctx:
+        assert not knowledge.get(ctx, store_id, "vector_store").expired
+        document_id = knowledge.vector_files.get(ctx, store_id, file_id).document.id
+        assert knowledge.in_reach(ctx, [document_id], access.viewer(ctx)) == {document_id}
+        assert knowledge.vector_files.list_files(ctx, store_id, OffsetPage()).total == 1
+        ctx.session.rollback()
+    with at(ends) as ctx:
+        held = knowledge.get(ctx, store_id, "vector_store")
+        assert (held.expired, held.documents, held.chunks, held.usage_bytes) == (True, 0, 0, 0)
+        listed = knowledge.list_collections(ctx, "vector_store", OffsetPage()).items
+        assert [each.expired for each in listed if each.collection.id == store_id] == [True]
+        assert knowledge.vector_files.list_files(ctx, store_id, OffsetPage()).total == 0
+        assert knowledge.in_reach(ctx, [document_id], access.viewer(ctx)) == set()
+        for gone in (
+            lambda: knowledge.vector_files.get(ctx, store_id, file_id),
+            lambda: knowledge.vector_files.detach(ctx, store_id, file_id),
+            lambda: knowledge.passages(ctx, document_id, OffsetPage()),
+            lambda: knowledge.vector_files.attach(ctx, store_id, file_id),
+        ):
+            with pytest.raises(NotFound):
+                gone()
+    for scope in ({"collections": [store_id]}, {"collection_kinds": ["vector_store"]}):
+        with at(ends) as ctx:
+            assert knowledge.search(ctx, "notice", **scope).passages == []
+    with at(ends) as ctx:
+        assert knowledge.stores.search(ctx, store_id, "notice") == []
+    assert _expires_at(world, store_id) == ends  # being asked does not bring it back
+    with world.database.context(SystemActor("cron"), None, platform=True, clock=FixedClock(ends)) as ctx:
+        assert knowledge.upkeep.expire(ctx) >= 1
+    with at(ends) as ctx:
+        assert knowledge.get(ctx, store_id).expired
+
+
+def _expires_at(world, store_id):
+    with world.ctx() as ctx:
+        return ctx.session.get_one(Collection, store_id).expires_at
+
+
+def test_what_is_the_organisations_is_not_refused_for_a_permission_that_its_caller_has(world, admin):
+    ada = world.person()
+    shared = world.collection(ada, personal=False)
+    with world.ctx(ada, admin) as ctx, pytest.raises(Forbidden) as refused:
+        knowledge.delete_collection(ctx, shared, "collection", personal=True)
+    assert refused.value.facts == {"reason": "organisation_collection"}
+    assert "of the organisation" in refused.value.message
+    with world.ctx(ada, admin) as ctx:
+        knowledge.delete_collection(ctx, shared, "collection", personal=False)
+
+
+def test_a_file_that_could_not_be_read_is_told_as_such_when_it_comes_again(world):
+    ada = world.person()
+    place = world.collection(ada)
+    for content, name, failed in ((b"Something to read.", "good.txt", False), (b" \n", "empty.txt", True)):
+        world.taken_in(ada, content, name, collection_id=place)
+        with pytest.raises(Conflict) as twice:
+            world.upload(ada, content, name, collection_id=place)
+        assert twice.value.message.startswith("The collection has the same file already.")
+        assert ("could not be read: delete it" in twice.value.message) is failed

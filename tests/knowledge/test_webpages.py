@@ -18,6 +18,7 @@ from domain.kernel.pages import OffsetPage
 from domain.knowledge import crawling
 from domain.knowledge.models import Webpage
 from domain.knowledge.webpages import normal
+from workers.registry import load_jobs
 
 
 class Site:
@@ -101,6 +102,20 @@ def test_a_page_is_crawled_searched_and_cited_by_its_address(world, site):
             each.webpage.id for each in knowledge.webpages.list_webpages(ctx, OffsetPage(), search="handbook").items
         ]
         assert knowledge.webpages.list_webpages(ctx, OffsetPage(), search="elsewhere").total == 0
+
+
+def test_what_waits_for_a_host_is_no_neighbour_of_what_reads_files(world, site):
+    site.page("/", "A page that is slow to come keeps nobody's upload from being read.")
+    ada = world.person()
+    base = world.collection(ada, "knowledge_base")
+    add(world, ada, site.url + "/", collection_id=base)
+    world.upload(ada, b"A file that somebody waits for.", "waits.txt", collection_id=world.collection(ada))
+    assert {job.name: job.queue for job in world.jobs()} == {
+        "knowledge.crawl": "fetching",
+        "knowledge.index": "untrusted",
+    }
+    crawl = load_jobs().find("knowledge.crawl")
+    assert (crawl.queue, crawl.of_one) == ("fetching", 4)
 
 
 def test_a_crawl_follows_links_below_its_path_as_deep_and_as_many_as_it_may(world, site):

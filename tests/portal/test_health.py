@@ -15,7 +15,7 @@ from thalweg.embedded.postgres import Postgres
 from thalweg.embedded.valkey import Valkey
 
 PARTS = ["database", "streams", "limits", "workers", "relay", "scheduler", "sweeper"]
-QUEUES = ("interactive", "default", "untrusted")
+QUEUES = ("interactive", "default", "untrusted", "fetching")
 PROMPT = 1.0
 
 
@@ -61,7 +61,7 @@ def url(serve, own_postgres: Postgres, own_valkey: Valkey) -> str:
 def beat_all(valkey: Valkey) -> None:
     with redis.Redis.from_url(valkey.url) as connection:
         for queue in QUEUES:
-            # One process beats for one queue; here one stands for three.
+            # One process beats for one queue; here one stands for four.
             heartbeats.beat(connection, f"worker-{queue}", {"queue": queue})
             value = connection.hget(heartbeats.KEY, heartbeats._field(f"worker-{queue}", *heartbeats.me().split(":")))
             connection.hset(heartbeats.KEY, f"worker:{queue}:1", value.replace(f"worker-{queue}".encode(), b"worker"))

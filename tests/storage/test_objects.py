@@ -16,6 +16,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+import structlog
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
@@ -26,6 +27,8 @@ from domain.kernel.errors import NotFound, PaymentRequired, TooLarge, Unavailabl
 from domain.kernel.outbox import Job
 from domain.kernel.pages import OffsetPage
 from domain.storage.incoming import Incoming
+from handlers.files import file
+from thalweg.edge.reply import download
 
 TEXT = b"What deserves to be kept.\n" * 40
 PDF = b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n" + b"0" * 500
@@ -341,6 +344,28 @@ def test_damaged_content_is_never_handed_out_as_whole(folder: Any) -> None:
             read(folder, stored.id)
         with pytest.raises(storage.Damaged), folder.context() as ctx, storage.local_path(ctx, stored.id):
             pass
+
+
+def test_content_that_the_store_has_lost_is_said_once_and_named(world: Any) -> None:
+    stored = put(world)
+    world.store.delete(stored.key)
+    for error in (storage.Missing, storage.Damaged, Unavailable, NotFound):  # a fault, and to a job nothing to read
+        with structlog.testing.capture_logs() as told, pytest.raises(error) as raised:
+            read(world, stored.id)
+        assert (raised.value.code, raised.value.message) == ("unavailable", "The stored content is missing.")
+        [line] = told
+        assert (line["log_level"], line["object"], line["key"]) == ("error", str(stored.id), stored.key)
+    with pytest.raises(storage.Missing), storage.local_path(world.work(), stored.id):
+        pass
+
+
+@pytest.mark.parametrize("how", ["whole", "a part", "its head alone"])
+def test_a_download_of_content_that_is_not_there_fails_before_its_first_byte(world: Any, how: str) -> None:
+    stored = put(world)
+    world.store.delete(stored.key)
+    headers = {b"range": b"bytes=1-2"} if how == "a part" else {}
+    with pytest.raises(storage.Missing):
+        download(file(stored), headers, how == "its head alone")
 
 
 def test_a_local_path_holds_the_verified_content(world: Any) -> None:

@@ -13,6 +13,7 @@ from uuid import UUID
 
 import httpx
 import pytest
+import structlog
 from sqlalchemy import select
 
 from domain import audit, storage
@@ -26,6 +27,7 @@ from handlers.files import Files
 from thalweg.edge import uploads
 from thalweg.edge.guard import Cors
 from thalweg.edge.pool import Pool
+from thalweg.edge.sending import CUT
 
 PDF = b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n" + b"what was agreed " * 80_000
 BASE = "http://files.test"
@@ -239,17 +241,39 @@ def test_damaged_content_ends_short_of_its_length(folder: Any, ask: Ask) -> None
     path = folder.root / state(folder, announced.stored.id).key
     path.write_bytes(PDF[:-1] + b"!")
     link = link_to(folder, announced.stored.id)
-    pool, sent = Pool(1), []
+    pool, sent, cut = Pool(1), list[Any](), list[bool]()
 
     async def take(message: dict[str, Any]) -> None:
         sent.append(message)
 
-    scope = {"method": "GET", "path": link.url.removeprefix(BASE), "headers": []}
-    assert asyncio.run(Files(folder.database, pool, Cors())(scope, None, take, [])) == 500
+    scope = {"method": "GET", "path": link.url.removeprefix(BASE), "headers": [], CUT: lambda: cut.append(True)}
+    extra = [(b"x-correlation-id", b"asked-1")]
+    with structlog.testing.capture_logs() as told:
+        assert asyncio.run(Files(folder.database, pool, Cors())(scope, None, take, extra)) == 500
     pool.close()
+    error, warning = told
+    assert (error["log_level"], error["object"]) == ("error", str(announced.stored.id))
+    assert (warning["log_level"], warning["event"]) == ("warning", "reply_cut_short")
+    assert (warning["request_id"], warning["reason"]) == ("asked-1", "The stored content is damaged.")
+    assert cut == [True]
     assert dict(sent[0]["headers"])[b"content-length"] == str(len(PDF)).encode()
     assert sum(len(message["body"]) for message in sent[1:]) < len(PDF)
     assert all(message["more_body"] for message in sent[1:])  # the server sees no end, and cuts the line
+
+
+def test_content_that_is_lost_is_an_answer_of_its_own(folder: Any, ask: Ask) -> None:
+    announced = announce(folder)
+    send(ask, announced)
+    path = folder.root / state(folder, announced.stored.id).key
+    link = link_to(folder, announced.stored.id)
+    path.write_bytes(b"")
+    assert (ask("GET", link.url).status_code, ask("HEAD", link.url).status_code) == (503, 503)
+    path.unlink()
+    for method, headers in (("GET", {}), ("HEAD", {}), ("GET", {"Range": "bytes=5-9"})):
+        reply = ask(method, link.url, headers=headers)
+        assert reply.status_code == 503, (method, headers)
+        assert "etag" not in reply.headers
+    assert ask("GET", link.url).json() == {"error": "unavailable", "message": "The stored content is missing."}
 
 
 def test_a_page_of_a_named_origin_may_send_and_fetch(ask: Ask) -> None:
@@ -387,7 +411,7 @@ def test_announced_bytes_count_at_once(folder: Any, bind: Callable[..., Any]) ->
 def test_no_address_for_a_file_that_has_not_come(world: Any) -> None:
     announced = announce(world)
     with world.context() as ctx:
-        with pytest.raises(NotFound):
+        with pytest.raises(NotFound, match="announced, and its bytes are still awaited"):
             storage.download_link(ctx, announced.stored.id)
         page, _ = storage.list(ctx, page=OffsetPage(10, 0))
         assert [o.state for o in page.items] == [storage.PENDING]

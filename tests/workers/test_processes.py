@@ -119,7 +119,7 @@ def test_an_untrusted_job_runs_in_a_process_and_session_of_its_own(
     assert all(pid == session != str(process.pid) for pid, session in children)
 
 
-@pytest.mark.parametrize("queue", ["default", "interactive", "untrusted"])
+@pytest.mark.parametrize("queue", ["default", "interactive", "untrusted", "fetching"])
 def test_asked_to_stop_a_worker_finishes_a_short_job_first(
     queue: str, worker: Callable[..., Process], promise: Promise, row: Row, notes: Notes, let_go: LetGo
 ) -> None:
@@ -134,12 +134,19 @@ def test_asked_to_stop_a_worker_finishes_a_short_job_first(
     assert states(row, job_id) == ["done"]
 
 
-def test_interactive_jobs_run_beside_each_other_up_to_the_number_of_threads(
-    environment: dict[str, str], worker: Callable[..., Process], promise: Promise, row: Row, notes: Notes, let_go: LetGo
+@pytest.mark.parametrize("queue", ["interactive", "fetching"])
+def test_jobs_that_mostly_wait_run_beside_each_other_up_to_the_number_of_threads(
+    queue: str,
+    environment: dict[str, str],
+    worker: Callable[..., Process],
+    promise: Promise,
+    row: Row,
+    notes: Notes,
+    let_go: LetGo,
 ) -> None:
-    environment["THALWEG_INTERACTIVE_THREADS"] = "4"
-    process = worker("interactive")
-    ids = [promise("held", queue="interactive") for _ in range(6)]
+    environment[f"THALWEG_{queue.upper()}_THREADS"] = "4"
+    process = worker(queue)
+    ids = [promise("held", queue=queue) for _ in range(6)]
     until(lambda: notes() == ["sleeping"] * 4)
     time.sleep(1.0)
     assert notes() == ["sleeping"] * 4
@@ -190,7 +197,7 @@ def test_a_second_request_to_stop_does_not_wait_for_interactive_jobs(
     assert [row(job_id).attempts for job_id in ids] == [0, 0, 0]
 
 
-@pytest.mark.parametrize("queue", ["default", "interactive", "untrusted"])
+@pytest.mark.parametrize("queue", ["default", "interactive", "untrusted", "fetching"])
 def test_asked_to_stop_a_worker_hands_a_long_job_back_and_another_takes_it(
     queue: str, worker: Callable[..., Process], promise: Promise, row: Row, notes: Notes
 ) -> None:
@@ -279,7 +286,7 @@ def test_doorbells_that_are_not_ours_are_dropped_and_the_worker_goes_on(
     assert valkey.llen(f"rq:queue:{queue}:intermediate") == 0
 
 
-@pytest.mark.parametrize("queue", ["default", "interactive", "untrusted"])
+@pytest.mark.parametrize("queue", ["default", "interactive", "untrusted", "fetching"])
 def test_a_worker_killed_in_mid_job_is_made_up_for_by_another(
     queue: str, worker: Callable[..., Process], promise: Promise, row: Row, notes: Notes, let_go: LetGo
 ) -> None:

@@ -11,14 +11,15 @@ import structlog
 from marshmallow import Schema, fields
 from prometheus_client import REGISTRY
 from redis import Redis
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 
+from domain import identity
 from domain.kernel.context import Ctx, SystemActor, Work
 from domain.kernel.db import Database
 from domain.kernel.errors import NotFound, Unavailable
 from domain.kernel.ids import new_id
 from domain.kernel.ledger import Ledger
-from domain.kernel.outbox import Job
+from domain.kernel.outbox import Job, enqueue
 from workers.limits import Interrupted, SoftLimit
 from workers.registry import GiveUp, JobSpec, Registry, RetryLater
 from workers.runner import LeaseLost, Outcome, Runner, backoff
@@ -479,3 +480,63 @@ def test_log_lines_of_a_job_carry_its_id_name_and_organisation(
         "req-1",
     )
     assert "job_id" not in structlog.contextvars.get_contextvars()
+
+
+def test_jobs_of_one_organisation_beyond_their_number_are_put_back_without_using_up_an_attempt(
+    registry: Registry,
+    runner: Runner,
+    ledger: Ledger,
+    promise: Promise,
+    row: Row,
+    note: Note,
+    notes: Notes,
+    as_platform: Callable[..., Any],
+) -> None:
+    @registry.job("j", of_one=2, simple=True)
+    def act(ctx: Ctx, args: dict[str, Any]) -> None:
+        note(ctx, args["who"])
+
+    registry.job("other", of_one=2, simple=True)(lambda ctx, args: note(ctx, "another job"))
+    ours = [promise("j", {"who": f"ours {number}"}) for number in range(5)]
+    claims = [runner.claim(job_id) for job_id in ours[:4]]
+    assert all(claims)
+    # All four were claimed before one was performed: the first two run, and neither waits for the other.
+    assert [runner.perform(claim) for claim in claims[2:] if claim] == [Outcome.POSTPONED] * 2
+    for job_id in ours[2:4]:
+        job = row(job_id)
+        assert (job.state, job.attempts, job.lease_token, job.last_error) == ("pending", 0, None, None)
+        assert 0.5 < (job.available_at - job.started_at).total_seconds() < 5  # type: ignore[operator]
+    assert runner.run(promise("other")) is Outcome.DONE
+    with as_platform() as ctx:
+        theirs = identity.create_organisation(ctx, name=f"Org {new_id()}").id
+    with runner.database.context(SystemActor("test"), theirs) as ctx:
+        stranger = enqueue(ctx, "j", {"who": "theirs"})
+    assert runner.run(stranger) is Outcome.DONE
+    assert runner.run(ours[4]) is Outcome.POSTPONED
+    assert [runner.perform(claim) for claim in claims[:2] if claim] == [Outcome.DONE] * 2
+    assert notes() == ["another job", "ours 0", "ours 1", "theirs"]
+    with as_platform() as ctx:
+        ctx.session.execute(update(Job).where(Job.id == ours[4]).values(available_at=func.now() - NOW))
+    assert runner.run(ours[4]) is Outcome.DONE
+
+
+def test_a_dead_worker_keeps_no_place_of_its_organisation(
+    registry: Registry, runner: Runner, promise: Promise, as_platform: Callable[..., Any]
+) -> None:
+    registry.job("j", of_one=1, simple=True)(lambda ctx, args: None)
+    first, second = promise("j"), promise("j")
+    assert runner.claim(first)
+    with as_platform() as ctx:
+        ctx.session.execute(update(Job).where(Job.id == first).values(lease_until=func.now() - timedelta(seconds=1)))
+    assert runner.run(second) is Outcome.DONE
+
+
+def test_the_more_jobs_of_an_organisation_wait_the_longer_each_does(
+    registry: Registry, runner: Runner, promise: Promise, row: Row
+) -> None:
+    registry.job("j", of_one=1, simple=True)(lambda ctx, args: None)
+    assert runner.claim(promise("j"))
+    last = [promise("j") for _ in range(41)][-1]
+    assert runner.run(last) is Outcome.POSTPONED
+    job = row(last)
+    assert 14 < (job.available_at - job.started_at).total_seconds() < 26  # type: ignore[operator]

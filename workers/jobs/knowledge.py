@@ -1,4 +1,5 @@
-"""Jobs of knowledge: reading in, indexing anew, crawling, erasing. Strangers' bytes are read in `untrusted`."""
+"""Jobs of knowledge: reading in, indexing anew, crawling, erasing. Strangers' bytes are read in `untrusted`; strangers'
+hosts are waited for in `fetching`."""
 
 from __future__ import annotations
 
@@ -63,7 +64,16 @@ def purge(work: Work, args: dict[str, Any]) -> None:
     knowledge.upkeep.purge(work, document_id=args.get("document_id"), collection_id=args.get("collection_id"))
 
 
-@job("knowledge.crawl", queue="untrusted", args=CrawlArgs, soft=180, hard=200, max_attempts=5, on_failed=give_up_crawl)
+@job(
+    "knowledge.crawl",
+    queue="fetching",
+    args=CrawlArgs,
+    soft=180,
+    hard=200,
+    max_attempts=5,
+    on_failed=give_up_crawl,
+    of_one=4,
+)
 def crawl(work: Work, args: dict[str, Any]) -> None:
     knowledge.crawling.crawl(work, args["webpage_id"], args["crawl"])
 
@@ -84,6 +94,12 @@ def expire(ctx: Ctx, args: dict[str, Any]) -> None:
 @job("knowledge.sweep", simple=True)
 def sweep(ctx: Ctx, args: dict[str, Any]) -> None:
     knowledge.upkeep.sweep(ctx)
+
+
+@warm("fetching")
+def load_page_reader() -> None:
+    """Pages are all that is parsed here."""
+    knowledge.warm(["html"])
 
 
 warm("untrusted")(knowledge.warm)

@@ -139,7 +139,7 @@ class OpenAI:
         gone = _never if external_id is None else _says_gone
         started = time.monotonic()
         try:
-            told = self._service.ask("POST", "responses", body, seconds=seconds, gone=gone)
+            told = self._service.ask("POST", "responses", body, seconds=seconds, gone=gone, effect=True)
         except Declined:
             raise Declined("The service of the containers did not take the code.") from None
         took = time.monotonic() - started

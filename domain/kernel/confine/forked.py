@@ -1,9 +1,9 @@
 """A task in a forked child, with limits on memory, time, files and output: `answer`.
 
-For readers whose libraries are loaded here already, in the worker of queue `untrusted`: a fork costs milliseconds, a
-fresh process half a second. The child closes what this process has open, and opens no connection, starts and traces
-nothing. What is in this process's memory it has too, so it is for the platform's own code on a stranger's bytes, not
-for a stranger's code: that goes into `jail`.
+For readers whose libraries are loaded here already, in the workers of `untrusted` and `fetching`: a fork costs
+milliseconds, a fresh process half a second. The child closes what this process has open, and opens no connection,
+starts and traces nothing. What is in this process's memory it has too, so it is for the platform's own code on a
+stranger's bytes, not for a stranger's code: that goes into `jail`.
 """
 
 from __future__ import annotations

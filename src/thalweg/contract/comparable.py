@@ -8,7 +8,10 @@ look at the values of maps, and takes `allOf: [Thing]` or `oneOf: [Thing, Null]`
     {oneOf: [Cat, Dog]}                  becomes  an object with the properties `(Cat)` and `(Dog)`
     {additionalProperties: Thing}        becomes  an open object with the property `(any name)`
 
-so that a change inside of any of them is seen where it is.
+so that a change inside of any of them is seen where it is. What is one thing in one document and in the other a union
+that it is a member of is compared as a union, too:
+
+    Cat beside {oneOf: [Cat, Dog]}       becomes  an object with the property `(Cat)`, beside `(Cat)` and `(or Dog)`
 """
 
 from __future__ import annotations
@@ -34,9 +37,26 @@ OR_NULL = " or null"
 """Ends the names of components that stand for `oneOf: [Thing, Null]`."""
 
 
-def comparable(document: Mapping[str, Any]) -> JSON:
-    """A copy of a bundled document in which every schema has the plain form."""
-    plain: JSON = copy.deepcopy(dict(document))
+OTHER = r"\(or [^)]+\)"
+"""How the properties are named, as a pattern, that stand for what there is on one side besides the only thing that
+there is on the other."""
+
+_SAID = frozenset({"description", "title", "example", "default", "deprecated", "type", "nullable"})
+"""What may stand beside the only member of a composition without changing what it takes."""
+
+_NAMES = "x-names"
+"""On a union that is compared with one thing: what its members are called."""
+
+
+def comparable(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[JSON, JSON]:
+    """Copies of two bundled documents in which every schema has the plain form."""
+    old, new = copy.deepcopy(dict(before)), copy.deepcopy(dict(now))
+    _pair("openapi", old, before, new, now)
+    return _made_plain(old), _made_plain(new)
+
+
+def _made_plain(plain: JSON) -> JSON:
+    document = copy.deepcopy(plain)
     schemas = plain.get("components", {}).get("schemas", {})
     for name in list(schemas):
         schemas[name + OR_NULL] = {**schemas[name], "nullable": True}
@@ -72,7 +92,7 @@ def _plain(schema: Any, document: Mapping[str, Any], inside: tuple[str, ...]) ->
         if word in out:
             members = out.pop(word)
             out.pop("discriminator", None)
-            out.update({"type": "object", "properties": _members(members)})
+            out.update({"type": "object", "properties": _members(members, out.pop(_NAMES, None))})
     if isinstance(out.get("additionalProperties"), Mapping):
         values = out["additionalProperties"]
         out["additionalProperties"] = True
@@ -92,11 +112,10 @@ def _plain(schema: Any, document: Mapping[str, Any], inside: tuple[str, ...]) ->
 
 def _alone(member: Any, own: JSON, null: bool, document: Mapping[str, Any], inside: tuple[str, ...]) -> Any:
     """The only member of a composition, with what stands beside it."""
-    said = {"description", "title", "example", "default", "deprecated", "type", "nullable"}
     nullable = null or own.get("nullable") is True
     if isinstance(member, Mapping) and "$ref" in member:
         name = str(member["$ref"])
-        if own.keys() <= said or name in inside:
+        if own.keys() <= _SAID or name in inside:
             return {"$ref": name + OR_NULL if nullable and name.startswith(_SCHEMAS) else name}
         inside = (*inside, name)
     found = follow(document, member)[0]
@@ -116,11 +135,80 @@ def _without_null(schema: Mapping[str, Any], document: Mapping[str, Any]) -> tup
     return False, out
 
 
-def _members(members: Sequence[Any]) -> JSON:
-    """Members by the name of their component, or their type and number."""
+def _members(members: Sequence[Any], names: Sequence[str] | None = None) -> JSON:
+    """Members by `names`, else by that of their component, or their type; with a number where it is not the first."""
     found: JSON = {}
-    for one in members:
-        name = str(one["$ref"]).rpartition("/")[2] if "$ref" in one else str(one.get("type", "composed"))
+    for name, one in zip(names or map(_name, members), members, strict=True):
         number = sum(key.rstrip("0123456789 )") == f"({name}" for key in found) + 1
         found[f"({name})" if number == 1 else f"({name} {number})"] = one
     return found
+
+
+def _name(member: Mapping[str, Any]) -> str:
+    return str(member["$ref"]).rpartition("/")[2] if "$ref" in member else str(member.get("type", "composed"))
+
+
+# --- one thing beside a union -------------------------------------------------------------------------
+
+
+def _pair(kind: str, old: JSON, before: Mapping[str, Any], new: JSON, now: Mapping[str, Any]) -> None:
+    """Write what stands at the same place of both, and is a union in one of them only, as a union in both. Changes
+    `old` and `new`; references lead into `before` and `now`."""
+    present = {pointer: value for pointer, _, value in grammar.children(kind, new)}
+    for pointer, below, value in list(grammar.children(kind, old)):
+        other = present.get(pointer)
+        if not isinstance(value, dict) or not isinstance(other, dict):
+            continue
+        if below == "schema":
+            one, union = _union(value, before), _union(other, now)
+            if one is None and union is not None:
+                _widen(value, before, other, now, union)
+            elif one is not None and union is None:
+                _widen(other, now, value, before, one)
+        _pair(below, value, before, other, now)
+
+
+def _union(schema: Mapping[str, Any], document: Mapping[str, Any]) -> str | None:
+    """`oneOf` or `anyOf`, if the schema is a union of several things, null not counted."""
+    rest = _without_null(schema, document)[1]
+    return next((word for word in ("oneOf", "anyOf") if len(rest.get(word) or ()) > 1), None)
+
+
+def _widen(one: JSON, its: Mapping[str, Any], union: JSON, theirs: Mapping[str, Any], word: str) -> None:
+    """Make `one` a union of itself alone, named as the member of `union` that it is; leave both if it is none."""
+    null, rest = _without_null(one, its)
+    alone = next((rest[key][0] for key in ("allOf", "oneOf", "anyOf") if len(rest.get(key) or ()) == 1), None)
+    if alone is not None and not rest.keys() - {"allOf", "oneOf", "anyOf", "discriminator"} <= _SAID:
+        return  # what stands beside it counts
+    plain = rest if alone is None else alone
+    null_there, others = _without_null(union, theirs)
+    members = others[word]
+    bare = _bare(follow(its, plain)[0])
+    same = [at for at, member in enumerate(members) if _bare(follow(theirs, member)[0]) == bare]
+    named = [at for at, member in enumerate(members) if _name(member) == _name(plain)]
+    if not same and not named:
+        return
+    at = (same or named)[0]
+    nullable = null or rest.get("nullable") is True
+    one_alone = {key: value for key, value in plain.items() if key != "nullable"}
+    one.clear()
+    one.update({word: [one_alone], _NAMES: [_name(plain)], **({"nullable": True} if nullable else {})})
+    union[word] = members
+    union[_NAMES] = [_name(plain) if place == at else f"or {_name(other)}" for place, other in enumerate(members)]
+    if null_there:
+        union["nullable"] = True
+
+
+def _bare(schema: Any) -> Any:
+    """A schema without what is for people."""
+    if not isinstance(schema, Mapping):
+        return schema
+    return {
+        key: {name: _bare(one) for name, one in value.items()}
+        if key == "properties"
+        else [_bare(one) for one in value]
+        if isinstance(value, list)
+        else _bare(value)
+        for key, value in schema.items()
+        if key not in ("description", "title", "example")
+    }

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from thalweg.contract import manifest, promises
 from thalweg.contract.bundle import bundle
-from thalweg.contract.comparable import MEMBER, comparable
+from thalweg.contract.comparable import MEMBER, OTHER, comparable
 from thalweg.contract.project import Project
 from thalweg.contract.sources import Library
 
@@ -104,7 +104,7 @@ def compare(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[Change]:
     """Every change between two bundled 3.0 documents, the breaking ones first."""
     from specshift import diff_specs
 
-    before, now = comparable(before), comparable(now)
+    before, now = comparable(before, now)
     changes = [
         _corrected(Change(one.severity.value, one.location, one.message))
         for one in diff_specs(_flattened(before), _flattened(now)).changes
@@ -164,6 +164,7 @@ _CORRECTIONS: tuple[_Correction, ...] = (
     (r"^Content type .* no longer offered", "", "breaking", "a client may send or want it"),
     (r"^Format changed", "", "breaking", "the value means something else"),
     (rf"^Field '{MEMBER}' has been removed", "response", "info", "a variant that no longer comes surprises nobody"),
+    (rf"^New field added: '{OTHER}'", "response", "breaking", "what was one thing may be another now"),
     (rf"^New field added: '{MEMBER}'", "response", "warning", "a client may not expect the variant"),
     (r"'integer' -> 'number'", "request", "info", "more is accepted"),
     (r"'number' -> 'integer'", "response", "info", "an integer is a number"),

@@ -127,6 +127,10 @@ class Form:
             else:
                 value = self._text_part(part, field, broken)
             found.setdefault(part.name, []).append(value)
+        for name, values in found.items():
+            known = self._fields.get(name)
+            if len(values) > 1 and known is not None and not known.array:
+                broken.append(_repeated(name, known, len(values)))
         return {name: _collected(self._fields.get(name, self._other), values) for name, values in found.items()}, broken
 
     def _text_part(self, part: Part, field: _Field, broken: list[Violation]) -> Any:
@@ -147,6 +151,12 @@ class Form:
         except UnicodeDecodeError:
             broken.append(Violation(("body", shown(part.name)), "must be UTF-8", "encoding"))
         return None
+
+
+def _repeated(name: str, field: _Field, times: int) -> Violation:
+    """Of a field that has one value. The schema would say that a list is no text, and nobody sent a list."""
+    expected = "must be one file" if field.file else "must be sent once"
+    return Violation(("body", name), f"{expected}, and {times} parts have this name", "type")
 
 
 def _collected(field: _Field, values: list[Any]) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import gzip
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from email.utils import formatdate, parsedate_to_datetime
 from functools import partial
@@ -272,7 +272,8 @@ class Download:
 
 
 def download(file: File, headers: Mapping[bytes, bytes], head: bool = False) -> Download:
-    """Answer a file, a range of it, or 304. Raises `Problem` 416 for a range outside of it."""
+    """Answer a file, a range of it, or 304. Raises `Problem` 416 for a range outside of it, and whatever its source
+    raises at the first piece: that is read here, while another status can still be answered. Blocks."""
     size = _size(file)
     out: RawHeaders = [(b"content-type", file.media_type.encode("latin-1"))]
     out += [header(name, value) for name, value in file.headers.items()]
@@ -295,7 +296,13 @@ def download(file: File, headers: Mapping[bytes, bytes], head: bool = False) -> 
             out.append((b"content-range", b"bytes %d-%d/%d" % (start, end, size)))
         assert end is not None
         out.append((b"content-length", b"%d" % (end - start + 1)))
-    return Download(status, out, iter(()) if head else _pieces(file, start, end))
+    if head and file.chunks is not None:
+        return Download(status, out, iter(()))
+    pieces = _Begun(_pieces(file, start, end))
+    if head:
+        pieces.close()
+        return Download(status, out, iter(()))
+    return Download(status, out, pieces)
 
 
 def disposition(name: str | None, *, inline: bool) -> bytes:
@@ -360,7 +367,27 @@ def _range(header: bytes | None, size: int) -> tuple[int, int] | None:
     return start, end
 
 
-def _pieces(file: File, start: int, end: int | None) -> Iterator[bytes]:
+class _Begun:
+    """Pieces of which the first is read already."""
+
+    def __init__(self, pieces: Generator[bytes, None, None]) -> None:
+        self._pieces = pieces
+        self._first = next(pieces, None)
+
+    def __iter__(self) -> _Begun:
+        return self
+
+    def __next__(self) -> bytes:
+        if self._first is None:
+            return next(self._pieces)
+        first, self._first = self._first, None
+        return first
+
+    def close(self) -> None:
+        self._pieces.close()
+
+
+def _pieces(file: File, start: int, end: int | None) -> Generator[bytes, None, None]:
     if file.data is not None:
         yield file.data[start : None if end is None else end + 1]
         return

@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+
+import structlog
 
 from thalweg.edge.reply import Outcome, download
 
 if TYPE_CHECKING:
     from thalweg.edge.exchange import Exchange
     from thalweg.edge.pool import Pool
+
+
+log = structlog.get_logger("thalweg.edge")
+
+CUT = "thalweg.cut"
+"""Where the server puts into the scope what closes the connection in the middle of a reply."""
+
+
+def cut_short(scope: Mapping[str, Any], **facts: Any) -> None:
+    """End a reply that has begun and cannot go on, so that nobody takes what has come for the whole; `facts` are for
+    the log. The reply ends unfinished where the server has no `CUT`: it closes the connection then, and complains."""
+    log.warning("reply_cut_short", **facts)
+    cut = scope.get(CUT)
+    if cut is not None:
+        cut()
 
 
 async def send_outcome(exchange: Exchange, outcome: Outcome, send: Any, pool: Pool) -> None:

@@ -83,7 +83,6 @@ export class Uploads {
       this.arrived(made);
     } catch (failed) {
       if (failed instanceof SignedOut) one.fail("You are signed out. Sign in again, then try again.", true);
-      else if (failed.code === "duplicate_document") one.fail("This collection has the same file already.");
       else one.fail(failed.message, !failed.status || failed.status >= 429);
     }
   }
