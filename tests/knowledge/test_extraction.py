@@ -181,6 +181,21 @@ def test_tables_of_text_keep_cells_whatever_their_separator_and_encoding(tmp_pat
         assert (made[1].cells, made[1].text) == ("A2:C2", "Name: Müller; City: Zürich; Note: grüßt")
 
 
+@pytest.mark.parametrize("main", ["main", "article", "div"])
+def test_a_short_page_is_read_without_its_menus_and_with_its_heading(tmp_path, main):
+    source = f"""<html><head><title>Hours</title></head><body><header><a href=/>Home</a></header><nav>Products</nav>
+    <{main}><header><h1>Opening hours</h1></header><p>We are open from nine to five.</p></{main}>
+    <aside>Have a look at our offers.</aside><footer>All rights reserved.</footer></body></html>"""
+    made, _ = read(tmp_path, source.encode(), "html")
+    assert [block.text for block in made] == ["Opening hours", "We are open from nine to five."]
+    assert made[0].level == 1
+
+
+def test_a_page_that_is_all_menu_is_still_read(tmp_path):
+    made, _ = read(tmp_path, b"<html><body><nav><a href=/a>Products and prices</a></nav></body></html>", "html")
+    assert [block.text for block in made] == ["Products and prices"]
+
+
 def test_a_page_keeps_its_words_and_leaves_its_scripts(tmp_path):
     source = b"""<html><head><title>Guide</title><script>alert(1)</script></head><body><nav><a href=/>Home</a></nav>
     <h1>Guide</h1><p>First words of the guide that matter to a reader.</p><h2>More</h2><p>And the rest of it.</p>

@@ -6,13 +6,17 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import urldefrag, urljoin
 
 from domain.knowledge.extraction.blocks import Block, Extracted, Gathering, Unreadable, tidy
 from domain.knowledge.extraction.plain import decoded, markdown_blocks
 
 MAX_LINKS = 2_000
+SHORT = 600
+"""Characters of main text below which a page's own marks of what is main are a better guide than its statistics."""
 _SILENT = {"script", "style", "template", "noscript", "svg", "iframe", "object", "head", "canvas", "form", "button"}
+_FURNITURE = {"nav", "footer", "aside", "menu"}
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _BREAKS = {
     "p",
@@ -73,6 +77,8 @@ def page(source: str, url: str | None = None) -> Page:
     main = _main(cleaned)
     # The main text is a guess. Where it lost most of a page, the page without its scripts is the better answer.
     best = main if len(main) >= 0.25 * len(whole) or len(main) > 2_000 else whole
+    if len(best) < SHORT and root.find(".//table") is None:  # which the other way keeps as tables
+        best = _everything(_marked_main(root), furniture=False) or best
     robots: set[str] = set()
     for meta in root.iter("meta"):
         if (meta.get("name") or "").lower() == "robots":
@@ -92,8 +98,15 @@ def _main(source: str) -> str:
     return said or ""
 
 
-def _everything(root: object) -> str:
-    """All words that a reader would see, headings marked. Without recursion: pages nest as deep as they like."""
+def _marked_main(root: Any) -> Any:
+    """What the page itself says is main; the whole of it where it says nothing, or says so of several parts."""
+    found = root.xpath("//main | //*[@role='main']") or root.xpath("//article")
+    return found[0] if len(found) == 1 else root
+
+
+def _everything(root: object, *, furniture: bool = True) -> str:
+    """All words that a reader would see, headings marked; without `furniture` not those of menus, footers and asides.
+    Without recursion: pages nest as deep as they like."""
     parts: list[str] = []
     stack: list[tuple[object, str]] = [(root, "in")]
     while stack:
@@ -105,7 +118,7 @@ def _everything(root: object) -> str:
         if step == "out":
             parts.append("\n\n")
             continue
-        if not isinstance(tag, str) or tag in _SILENT:
+        if not isinstance(tag, str) or tag in _SILENT or (not furniture and _is_furniture(element, tag)):
             continue
         if tag in _HEADINGS:
             words = tidy(element.text_content()).replace("\n", " ")  # type: ignore[attr-defined]
@@ -122,6 +135,13 @@ def _everything(root: object) -> str:
             stack.append((child, "tail"))
             stack.append((child, "in"))
     return tidy("".join(parts))
+
+
+def _is_furniture(element: Any, tag: str) -> bool:
+    # The header of a page stands in its body; that of an article has the article's own heading.
+    return tag in _FURNITURE or (
+        tag == "header" and element.getparent() is not None and element.getparent().tag == "body"
+    )
 
 
 def _links(root: object, url: str | None) -> list[str]:
