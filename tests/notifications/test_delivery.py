@@ -346,12 +346,13 @@ def test_a_password_that_is_wrong_waits_for_the_operator_and_is_not_repeated(ser
     from aiosmtpd.smtp import AuthResult, LoginPassword
 
     def known(server, session, envelope, mechanism, given):
-        return AuthResult(success=given == LoginPassword(b"user", b"ge@heim"))
+        return AuthResult(success=given == LoginPassword(b"user", b"ge@heim"), handled=False)  # the server answers
 
     handler, place = serve(authenticator=known, auth_require_tls=False, auth_required=True)
     message = {"message": _message(), "sender": "a@b.example", "recipient": "c@d.example"}
-    for url in (f"smtp://user:falsch@{place}", f"smtp://{place}"):
-        with pytest.raises(ports.TryLater) as refused:
+    wrong, none = f"smtp://user:falsch@{place}", f"smtp://{place}"
+    for url, why in ((wrong, r"refuses user or password \(535\)"), (none, r"530 .*Authentication required")):
+        with pytest.raises(ports.TryLater, match=why) as refused:
             Smtp.at(url).deliver(**message)
         assert "falsch" not in str(refused.value)
     Smtp.at(f"smtp://user:ge%40heim@{place}").deliver(**message)
