@@ -393,7 +393,7 @@ def _timed(
 def _exactly(ctx: Any, scope: Scope, vector: Any) -> set[UUID]:
     """The ten nearest that the caller may see, by looking at all of them."""
     ctx.session.execute(text("SELECT set_config('enable_indexscan', 'off', true)"))
-    seen = entries(scope, access.viewer(ctx), CollectionEntry.index_id)
+    seen = entries(scope, access.viewer(ctx), ctx.now(), CollectionEntry.index_id)
     rows = ctx.session.scalars(
         select(Chunk.id).where(Chunk.index_id.in_(seen)).order_by(Chunk.embedding_384.cosine_distance(vector)).limit(10)
     )
