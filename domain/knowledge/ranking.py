@@ -121,7 +121,7 @@ def _reach(shape: Shape) -> Select[Any]:
     lexemes = func.tsvector_to_array(
         func.to_tsvector(cast(counted.c.configuration, REGCONFIG), bindparam("question", type_=Text))
     )
-    graph = select(_CATALOGUE.c.reltuples).where(
+    graph = select(func.max(_CATALOGUE.c.reltuples)).where(  # several: one in each schema
         _CATALOGUE.c.relname == func.concat("ix_chunk_embedding_", counted.c.dimensions), _CATALOGUE.c.relkind == "i"
     )
     return select(counted, lexemes.label("lexemes"), graph.scalar_subquery().label("graph"))
