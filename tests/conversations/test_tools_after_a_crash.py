@@ -258,13 +258,16 @@ def test_who_takes_over_while_code_runs_does_not_begin_it_too(world, programs, c
     second = world.work()
     turn_id = world.start("Compute", **AGENT)
 
+    successor = threading.Thread(target=conversations.run, args=(second, turn_id))
+
     def taken_over():
-        thread = threading.Thread(target=conversations.run, args=(second, turn_id))
-        thread.start()
-        thread.join(30)
+        successor.start()
+        successor.join(30)
 
     programs.then = taken_over
     conversations.run(world.work(), turn_id)
+    successor.join(30)  # the first one stops as soon as it sees that the turn is not its own any more
+    assert not successor.is_alive()
     assert programs == [CODE]
     events = world.check(second)
     assert events[-1][1]["response"] == "Done."
